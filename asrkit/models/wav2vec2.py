@@ -1,0 +1,598 @@
+"""Wav2Vec2: a convolutional feature encoder and a transformer over raw waveforms.
+
+Baevski et al. 2020, "wav2vec 2.0" (arXiv:2006.11477); XLS-R, MMS and the fine-tuned CTC models
+share it. The numbers follow transformers' implementation and checkpoints of it.
+
+What is special here:
+- models take waveforms *with lengths*; a padded batch gives each item what it gets alone, models
+  with group norm included (their statistics run over valid frames only);
+- the feature encoder runs channels-last: the whole batch is one matrix of rows, and a strided
+  convolution is a few matrix products over reshaped views of it, with no copy of the input;
+- module attributes are named as the checkpoint's keys, config fields as config.json's.
+
+Shapes: B batch, T samples, F frames, D width, C channels, V vocabulary, L tokens.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.nn.utils.parametrizations import weight_norm
+
+from asrkit.errors import CheckpointError
+from asrkit.models.layers import (
+    ACTIVATIONS,
+    Attention,
+    conv_length,
+    read_config,
+    require,
+    valid_mask,
+)
+
+
+@dataclass(frozen=True)
+class Wav2Vec2Config:
+    """What config.json says about the forward pass; the fields are its keys."""
+
+    vocab_size: int = 32
+    hidden_size: int = 768
+    num_hidden_layers: int = 12
+    num_attention_heads: int = 12
+    intermediate_size: int = 3072
+    hidden_act: str = "gelu"
+    layer_norm_eps: float = 1e-5
+    feat_extract_norm: str = "group"
+    feat_extract_activation: str = "gelu"
+    conv_dim: tuple[int, ...] = (512,) * 7
+    conv_kernel: tuple[int, ...] = (10, 3, 3, 3, 3, 2, 2)
+    conv_stride: tuple[int, ...] = (5, 2, 2, 2, 2, 2, 2)
+    conv_bias: bool = False
+    num_conv_pos_embeddings: int = 128
+    num_conv_pos_embedding_groups: int = 16
+    do_stable_layer_norm: bool = False
+    pad_token_id: int = 0
+    ctc_loss_reduction: str = "sum"
+    ctc_zero_infinity: bool = False
+    add_adapter: bool = False
+    adapter_kernel_size: int = 3
+    adapter_stride: int = 2
+    num_adapter_layers: int = 3
+    output_hidden_size: int | None = None
+    adapter_attn_dim: int | None = None
+    # Only HuBERT checkpoints are known to set these two.
+    feat_proj_layer_norm: bool = True
+    conv_pos_batch_norm: bool = False
+
+    def __post_init__(self) -> None:
+        require("feat_extract_norm", self.feat_extract_norm, ("group", "layer"))
+        require("feat_extract_activation", self.feat_extract_activation, ACTIVATIONS)
+        require("hidden_act", self.hidden_act, ACTIVATIONS)
+        require("ctc_loss_reduction", self.ctc_loss_reduction, ("sum", "mean", "none"))
+        sizes = {len(self.conv_dim), len(self.conv_kernel), len(self.conv_stride)}
+        if len(sizes) != 1:
+            raise CheckpointError(
+                "config.json: conv_dim, conv_kernel and conv_stride have lengths "
+                f"{len(self.conv_dim)}, {len(self.conv_kernel)} and {len(self.conv_stride)}, "
+                "expected equal lengths"
+            )
+        for name in (
+            "vocab_size hidden_size num_attention_heads intermediate_size num_conv_pos_embeddings"
+            " num_conv_pos_embedding_groups adapter_kernel_size adapter_stride"
+        ).split():
+            if getattr(self, name) < 1:
+                raise CheckpointError(
+                    f"config.json: {name} is {getattr(self, name)}, expected at least 1"
+                )
+        for name in ("num_attention_heads", "num_conv_pos_embedding_groups"):
+            if self.hidden_size % getattr(self, name):
+                raise CheckpointError(
+                    f"config.json: hidden_size {self.hidden_size} is not a multiple of "
+                    f"{name} {getattr(self, name)}"
+                )
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Wav2Vec2Config:
+        """Read a parsed config.json.
+
+        Raises:
+            CheckpointError: a value is of the wrong type or not implemented.
+        """
+        return read_config(cls, data)
+
+    @property
+    def encoder_width(self) -> int:
+        """Width of the last hidden state, adapter included."""
+        if self.add_adapter and self.output_hidden_size is not None:
+            return self.output_hidden_size
+        return self.hidden_size
+
+    @property
+    def samples_per_frame(self) -> int:
+        """Samples from the start of one output frame to the start of the next."""
+        stride = math.prod(self.conv_stride)
+        return stride * self.adapter_stride**self.num_adapter_layers if self.add_adapter else stride
+
+    @property
+    def receptive_field(self) -> int:
+        """Samples that the first frame needs; shorter input is padded to it with zeros."""
+        field = 1
+        for kernel, stride in zip(
+            reversed(self.conv_kernel), reversed(self.conv_stride), strict=True
+        ):
+            field = (field - 1) * stride + kernel
+        return field
+
+    def frame_lengths(self, lengths: Any) -> Any:
+        """Frames that so many samples give (before the adapter); an int or a tensor of ints."""
+        for kernel, stride in zip(self.conv_kernel, self.conv_stride, strict=True):
+            lengths = conv_length(lengths, kernel, stride)
+        return lengths
+
+
+@dataclass(frozen=True)
+class EncoderOutput:
+    """What a base model gives.
+
+    Attributes:
+        last_hidden_state: (B, F, D).
+        lengths: (B,) valid frames.
+        hidden_states: when asked for, one (B, F, D) more than there are layers: the input of the
+            first layer, then the output of each; the last one after the final layer norm.
+    """
+
+    last_hidden_state: Tensor
+    lengths: Tensor
+    hidden_states: tuple[Tensor, ...] | None = None
+
+
+@dataclass(frozen=True)
+class CTCOutput:
+    """What a CTC model gives.
+
+    Attributes:
+        logits: (B, F, V), before softmax.
+        lengths: (B,) valid frames.
+        hidden_states: as in `EncoderOutput`.
+        loss: CTC loss in float32, when labels were given.
+    """
+
+    logits: Tensor
+    lengths: Tensor
+    hidden_states: tuple[Tensor, ...] | None = None
+    loss: Tensor | None = None
+
+
+# ---------------------------------------------------------------------------------- front half
+
+
+def strided_convolution(rows: Tensor, conv: nn.Conv1d) -> Tensor:
+    """Convolve a channels-last signal as matrix products over views of it.
+
+    A window of `kernel` positions that starts at position i * stride covers row i of the signal
+    reshaped to (positions / stride, stride * C) and the beginning of the rows after it. So the
+    convolution is the sum of ceil(kernel / stride) products, each over the same rows, shifted.
+
+    Args:
+        rows: (R, C_in) positions, R a multiple of the stride; items of a batch follow one another.
+        conv: holds weight (C_out, C_in, kernel) and bias; its forward is not called.
+
+    Returns:
+        (R / stride, C_out). Windows that leave their item hold numbers without meaning; they start
+        where fewer than `kernel` positions of the item are left.
+    """
+    (stride,) = conv.stride
+    weight = conv.weight.permute(2, 1, 0).flatten(0, 1)  # (kernel * C_in, C_out)
+    width = stride * conv.in_channels
+    blocks = rows.view(-1, width)
+    taps = [weight[start : start + width] for start in range(0, len(weight), width)]
+    if conv.bias is None:
+        out = blocks[:, : len(taps[0])] @ taps[0]
+    else:
+        out = torch.addmm(conv.bias, blocks[:, : len(taps[0])], taps[0])
+    for shift, tap in enumerate(taps[1:], start=1):
+        if shift < len(blocks):
+            out[:-shift].addmm_(blocks[shift:, : len(tap)], tap)
+    return out
+
+
+class GroupNorm(nn.GroupNorm):
+    """Group norm with one group a channel, its statistics over valid positions only."""
+
+    def forward(self, x: Tensor, lengths: Tensor) -> Tensor:  # type: ignore[override]  # lengths
+        """Normalise x (B, R, C) by the mean and variance of its first `lengths` (B,) positions."""
+        statistics = [
+            torch.var_mean(item[:length].float(), dim=0, correction=0)
+            for item, length in zip(x, lengths.tolist(), strict=True)
+        ]
+        variance, mean = (torch.stack(part)[:, None] for part in zip(*statistics, strict=True))
+        scale = self.weight.float() * torch.rsqrt(variance + self.eps)  # (B, 1, C)
+        shift = self.bias.float() - mean * scale
+        return torch.addcmul(shift.to(x.dtype), x, scale.to(x.dtype))
+
+
+class ConvLayer(nn.Module):
+    """One strided convolution, norm and activation of the feature encoder."""
+
+    def __init__(self, config: Wav2Vec2Config, index: int) -> None:
+        super().__init__()
+        channels = (1, *config.conv_dim)
+        self.conv = nn.Conv1d(
+            channels[index],
+            channels[index + 1],
+            config.conv_kernel[index],
+            stride=config.conv_stride[index],
+            bias=config.conv_bias,
+        )
+        self.layer_norm: nn.LayerNorm | GroupNorm | None = None
+        if config.feat_extract_norm == "layer":
+            self.layer_norm = nn.LayerNorm(channels[index + 1])
+        elif index == 0:
+            self.layer_norm = GroupNorm(channels[1], channels[1])
+        self.activation = ACTIVATIONS[config.feat_extract_activation]
+
+    def forward(self, rows: Tensor, lengths: Tensor) -> Tensor:
+        """Convolve rows (R, C_in) of B items; `lengths` (B,) counts the valid output rows."""
+        rows = strided_convolution(rows, self.conv)
+        if isinstance(self.layer_norm, GroupNorm):
+            items = rows.view(len(lengths), -1, rows.shape[-1])  # (B, R / B, C)
+            rows = self.layer_norm(items, lengths).flatten(0, 1)
+        elif self.layer_norm is not None:
+            rows = self.layer_norm(rows)
+        activated: Tensor = self.activation(rows)
+        return activated
+
+
+class FeatureEncoder(nn.Module):
+    """Waveform to frames of `conv_dim[-1]` channels."""
+
+    def __init__(self, config: Wav2Vec2Config) -> None:
+        super().__init__()
+        self.windows = tuple(zip(config.conv_kernel, config.conv_stride, strict=True))
+        self.total_stride = math.prod(config.conv_stride)
+        self.conv_layers = nn.ModuleList(
+            ConvLayer(config, index) for index in range(len(config.conv_dim))
+        )
+
+    def forward(self, values: Tensor, lengths: Tensor) -> Tensor:
+        """Encode values (B, T), of which `lengths` (B,) samples are valid; gives (B, F, C)."""
+        num_items, num_frames = values.shape
+        # Every layer's stride must divide the rows of an item.
+        rows = F.pad(values, (0, -num_frames % self.total_stride)).reshape(-1, 1)
+        for layer, (kernel, stride) in zip(self.conv_layers, self.windows, strict=True):
+            lengths = conv_length(lengths, kernel, stride)
+            num_frames = conv_length(num_frames, kernel, stride)
+            rows = layer(rows, lengths)
+        return rows.view(num_items, -1, rows.shape[-1])[:, :num_frames]
+
+
+class FeatureProjection(nn.Module):
+    """Features of the convolutions to the transformer's width."""
+
+    def __init__(self, config: Wav2Vec2Config) -> None:
+        super().__init__()
+        width = config.conv_dim[-1]
+        self.layer_norm = (
+            nn.LayerNorm(width, config.layer_norm_eps) if config.feat_proj_layer_norm else None
+        )
+        self.projection = nn.Linear(width, config.hidden_size)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """(B, F, C) to (B, F, D)."""
+        if self.layer_norm is not None:
+            features = self.layer_norm(features)
+        projected: Tensor = self.projection(features)
+        return projected
+
+
+# ------------------------------------------------------------------------------------- encoder
+
+
+class PositionalConvEmbedding(nn.Module):
+    """A wide grouped convolution that tells a frame where it stands among its neighbours."""
+
+    def __init__(self, config: Wav2Vec2Config) -> None:
+        super().__init__()
+        kernel = config.num_conv_pos_embeddings
+        conv = nn.Conv1d(
+            config.hidden_size,
+            config.hidden_size,
+            kernel,
+            padding=kernel // 2,
+            groups=config.num_conv_pos_embedding_groups,
+        )
+        self.batch_norm = None
+        if config.conv_pos_batch_norm:
+            self.batch_norm = nn.BatchNorm1d(config.hidden_size)
+            self.conv = conv
+        else:
+            self.conv = weight_norm(conv, dim=2)
+        self.activation = ACTIVATIONS[config.feat_extract_activation]
+
+    def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
+        """Embed x (B, F, D), whose padding is zero; `mask` (B, F) is True where valid."""
+        num_frames = x.shape[1]
+        x = x.transpose(1, 2)  # (B, D, F)
+        if self.batch_norm is not None:
+            x = self.batch_norm(x)
+            if mask is not None:  # the batch norm moved the padding away from zero
+                x = x.masked_fill(~mask[:, None], 0)
+        x = self.conv(x)[:, :, :num_frames]  # an even kernel gives one frame too many
+        return self.activation(x).transpose(1, 2)
+
+
+class FeedForward(nn.Module):
+    """Two linear layers with an activation between."""
+
+    def __init__(self, config: Wav2Vec2Config) -> None:
+        super().__init__()
+        self.intermediate_dense = nn.Linear(config.hidden_size, config.intermediate_size)
+        self.output_dense = nn.Linear(config.intermediate_size, config.hidden_size)
+        self.activation = ACTIVATIONS[config.hidden_act]
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, F, D) to (B, F, D)."""
+        out: Tensor = self.output_dense(self.activation(self.intermediate_dense(x)))
+        return out
+
+
+class AttentionAdapter(nn.Module):
+    """A small bottleneck after a layer: the part of MMS models that belongs to one language."""
+
+    def __init__(self, width: int, bottleneck: int) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(width)
+        self.linear_1 = nn.Linear(width, bottleneck)
+        self.linear_2 = nn.Linear(bottleneck, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, F, D) to (B, F, D)."""
+        out: Tensor = self.linear_2(F.relu(self.linear_1(self.norm(x))))
+        return out
+
+
+class EncoderLayer(nn.Module):
+    """One transformer layer: norms after the residual sums, or (stable) before them."""
+
+    def __init__(self, config: Wav2Vec2Config) -> None:
+        super().__init__()
+        width = config.hidden_size
+        self.is_stable = config.do_stable_layer_norm
+        self.attention = Attention(width, config.num_attention_heads)
+        self.layer_norm = nn.LayerNorm(width, config.layer_norm_eps)
+        self.feed_forward = FeedForward(config)
+        self.final_layer_norm = nn.LayerNorm(width, config.layer_norm_eps)
+        self.adapter_layer = None
+        # PARITY: the reference builds attention adapters in stable layers only, whatever the key.
+        if self.is_stable and config.adapter_attn_dim is not None:
+            self.adapter_layer = AttentionAdapter(width, config.adapter_attn_dim)
+
+    def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
+        """Transform x (B, F, D), mask (B, F) True where valid or None; gives (B, F, D)."""
+        if not self.is_stable:
+            x = self.layer_norm(x + self.attention(x, mask))
+            x = self.final_layer_norm(x + self.feed_forward(x))
+            return x
+        x = x + self.attention(self.layer_norm(x), mask)
+        x = x + self.feed_forward(self.final_layer_norm(x))
+        if self.adapter_layer is not None:
+            x = x + self.adapter_layer(x)
+        return x
+
+
+class Encoder(nn.Module):
+    """Positional embedding and transformer layers."""
+
+    def __init__(self, config: Wav2Vec2Config) -> None:
+        super().__init__()
+        self.is_stable = config.do_stable_layer_norm
+        self.pos_conv_embed = PositionalConvEmbedding(config)
+        self.layer_norm = nn.LayerNorm(config.hidden_size, config.layer_norm_eps)
+        self.layers = nn.ModuleList(EncoderLayer(config) for _ in range(config.num_hidden_layers))
+
+    def forward(self, x: Tensor, lengths: Tensor) -> list[Tensor]:
+        """Encode x (B, F, D), of which `lengths` (B,) frames are valid; gives all hidden states."""
+        mask = valid_mask(lengths, x.shape[1])
+        if mask is not None:
+            x = x.masked_fill(~mask[..., None], 0)
+        x = x + self.pos_conv_embed(x, mask)
+        if not self.is_stable:
+            x = self.layer_norm(x)
+        states = [x]
+        for layer in self.layers:
+            states.append(layer(states[-1], mask))
+        if self.is_stable:
+            # PARITY: as transformers up to 5.8 and s3prl; 5.23 lists the last state before this
+            # norm. The model's output is the same.
+            states[-1] = self.layer_norm(states[-1])
+        return states
+
+
+# ------------------------------------------------------------------------------------- adapter
+
+
+class AdapterLayer(nn.Module):
+    """A strided convolution with a gated linear unit that shortens the frame sequence."""
+
+    padding = 1
+
+    def __init__(self, config: Wav2Vec2Config) -> None:
+        super().__init__()
+        width = config.encoder_width
+        self.conv = nn.Conv1d(
+            width,
+            2 * width,
+            config.adapter_kernel_size,
+            stride=config.adapter_stride,
+            padding=self.padding,
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, F, D) to (B, F', D)."""
+        return F.glu(self.conv(x.transpose(1, 2)), dim=1).transpose(1, 2)
+
+
+class Adapter(nn.Module):
+    """Projection and strided convolutions after the encoder (`add_adapter`)."""
+
+    def __init__(self, config: Wav2Vec2Config) -> None:
+        super().__init__()
+        self.proj = self.proj_layer_norm = None
+        if config.encoder_width != config.hidden_size:
+            self.proj = nn.Linear(config.hidden_size, config.encoder_width)
+            self.proj_layer_norm = nn.LayerNorm(config.encoder_width)
+        self.window = (config.adapter_kernel_size, config.adapter_stride)
+        self.layers = nn.ModuleList(AdapterLayer(config) for _ in range(config.num_adapter_layers))
+
+    def forward(self, x: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """Shorten x (B, F, D) and its `lengths` (B,); gives both."""
+        if self.proj is not None and self.proj_layer_norm is not None:
+            x = self.proj_layer_norm(self.proj(x))
+        for layer in self.layers:
+            mask = valid_mask(lengths, x.shape[1])
+            if mask is not None:  # beyond its end an item sees zeros, as it does alone
+                x = x.masked_fill(~mask[..., None], 0)
+            x = layer(x)
+            lengths = conv_length(lengths, *self.window, padding=AdapterLayer.padding)
+        return x, lengths
+
+
+# -------------------------------------------------------------------------------------- models
+
+
+class Wav2Vec2Model(nn.Module):
+    """The base model: waveforms to hidden states."""
+
+    config_class: ClassVar[type[Wav2Vec2Config]] = Wav2Vec2Config
+    base_prefix: ClassVar[str] = ""
+
+    def __init__(self, config: Wav2Vec2Config) -> None:
+        super().__init__()
+        self.config = config
+        self.feature_extractor = FeatureEncoder(config)
+        self.feature_projection = FeatureProjection(config)
+        self.encoder = Encoder(config)
+        self.adapter = Adapter(config) if config.add_adapter else None
+
+    def forward(
+        self, values: Tensor, lengths: Tensor | None = None, *, output_hidden_states: bool = False
+    ) -> EncoderOutput:
+        """Encode waveforms.
+
+        Args:
+            values: (B, T) normalised samples; whatever follows an item's length is ignored.
+            lengths: (B,) valid samples; None means all. Items shorter than the receptive field
+                count as padded to it with zeros.
+            output_hidden_states: keep every layer's output.
+
+        Returns:
+            Hidden states; frames beyond an item's length hold numbers without meaning.
+        """
+        config = self.config
+        if lengths is None:
+            lengths = torch.full((len(values),), values.shape[1], device=values.device)
+        if (mask := valid_mask(lengths, values.shape[1])) is not None:
+            values = values.masked_fill(~mask, 0)
+        values = F.pad(values, (0, max(0, config.receptive_field - values.shape[1])))
+        lengths = lengths.clamp(min=config.receptive_field)
+        features = self.feature_extractor(values.to(self.dtype), lengths)
+        lengths = config.frame_lengths(lengths)
+        states = self.encoder(self.feature_projection(features), lengths)
+        last = states[-1]
+        if self.adapter is not None:
+            last, lengths = self.adapter(last, lengths)
+        return EncoderOutput(last, lengths, tuple(states) if output_hidden_states else None)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The dtype of the weights."""
+        return self.feature_projection.projection.weight.dtype
+
+
+class Wav2Vec2ForCTC(nn.Module):
+    """The base model with a linear layer over characters."""
+
+    config_class: ClassVar[type[Wav2Vec2Config]] = Wav2Vec2Config
+    base_class: ClassVar[type[Wav2Vec2Model]] = Wav2Vec2Model
+    base_prefix: ClassVar[str] = "wav2vec2"
+
+    def __init__(self, config: Wav2Vec2Config) -> None:
+        super().__init__()
+        self.config = config
+        setattr(self, self.base_prefix, self.base_class(config))
+        self.lm_head = nn.Linear(config.encoder_width, config.vocab_size)
+
+    def forward(
+        self,
+        values: Tensor,
+        lengths: Tensor | None = None,
+        *,
+        output_hidden_states: bool = False,
+        labels: Tensor | None = None,
+    ) -> CTCOutput:
+        """Score characters, frame by frame.
+
+        Args:
+            values: (B, T) normalised samples.
+            lengths: (B,) valid samples; None means all.
+            output_hidden_states: keep every layer's output.
+            labels: (B, L) token ids, padded with negative numbers; asks for the loss.
+
+        Raises:
+            ValueError: a label is not in the vocabulary.
+        """
+        base: Wav2Vec2Model = getattr(self, self.base_prefix)
+        encoded = base(values, lengths, output_hidden_states=output_hidden_states)
+        logits = self.lm_head(encoded.last_hidden_state)
+        loss = None if labels is None else self._loss(logits, encoded.lengths, labels)
+        return CTCOutput(logits, encoded.lengths, encoded.hidden_states, loss)
+
+    def _loss(self, logits: Tensor, lengths: Tensor, labels: Tensor) -> Tensor:
+        if int(labels.max()) >= self.config.vocab_size:
+            raise ValueError(
+                f"label {int(labels.max())} is not below the vocabulary size "
+                f"{self.config.vocab_size}"
+            )
+        log_probs = F.log_softmax(logits, dim=-1, dtype=torch.float32).transpose(0, 1)  # (F, B, V)
+        is_label = labels >= 0
+        return F.ctc_loss(
+            log_probs,
+            labels[is_label],
+            lengths,
+            is_label.sum(-1),
+            blank=self.config.pad_token_id,
+            reduction=self.config.ctc_loss_reduction,
+            zero_infinity=self.config.ctc_zero_infinity,
+        )
+
+
+def rename_keys(tensors: Mapping[str, Tensor], family: str, *, head: bool) -> dict[str, Tensor]:
+    """Spell a checkpoint's keys as the modules do.
+
+    Args:
+        tensors: as stored: with or without the family's prefix, either spelling of weight norm.
+        family: the prefix that the base model has inside a model with a head.
+        head: whether they go into a model with a head.
+    """
+    prefix = f"{family}."
+    is_prefixed = any(key.startswith(prefix) for key in tensors)
+    renamed = {}
+    for key, tensor in tensors.items():
+        name = key
+        for old, new in (("weight_g", "original0"), ("weight_v", "original1")):
+            name = name.replace(f"pos_conv_embed.conv.{old}", f"{WEIGHT_NORM}.{new}")
+        if head and not is_prefixed and not name.startswith("lm_head."):
+            name = prefix + name
+        elif not head and is_prefixed:
+            name = name.removeprefix(prefix)
+        renamed[name] = tensor
+    return renamed
+
+
+WEIGHT_NORM = "pos_conv_embed.conv.parametrizations.weight"
+HEADS = {"base": Wav2Vec2Model, "ctc": Wav2Vec2ForCTC}

@@ -1,0 +1,246 @@
+"""PyTorch files (`pytorch_model.bin`) read as plain data: containers, strings, numbers, tensors.
+
+A PyTorch file is a pickle, and a pickle is a program. Here it runs in an interpreter that knows the
+few calls tensors are made of and refuses every other name before looking it up: nothing is
+imported, nothing else is called. `torch.load(weights_only=True)` is not used: before torch 2.6 a
+file could make it run code (CVE-2025-32434), and any library can widen its list of allowed names
+for the whole process.
+
+Two layouts exist. Zip (torch 1.6 and newer): `<root>/data.pkl`, and one stored entry
+`<root>/data/<key>` per storage. Legacy: five pickles in a row (magic, version, system, value,
+storage keys), then per key the number of elements and the elements.
+"""
+
+from __future__ import annotations
+
+import io
+import mmap
+import pickle
+import sys
+import zipfile
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import IO, TYPE_CHECKING, Any
+
+from asrkit.errors import CheckpointError, UnsafeCheckpointError
+
+if TYPE_CHECKING:
+    import torch
+
+_ZIP_MAGIC = b"PK\x03\x04"
+_LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
+_LEGACY_VERSION = 1001
+
+_STORAGE_DTYPES = {
+    "torch.DoubleStorage": "float64",
+    "torch.FloatStorage": "float32",
+    "torch.HalfStorage": "float16",
+    "torch.BFloat16Storage": "bfloat16",
+    "torch.LongStorage": "int64",
+    "torch.IntStorage": "int32",
+    "torch.ShortStorage": "int16",
+    "torch.CharStorage": "int8",
+    "torch.ByteStorage": "uint8",
+    "torch.BoolStorage": "bool",
+}
+
+
+def load(path: Path) -> Any:
+    """Read a PyTorch file without running code from it.
+
+    Args:
+        path: a file that `torch.save` wrote, in either layout.
+
+    Returns:
+        What was saved: dicts, lists, tuples, strings, numbers, and tensors on the CPU. Parameters
+        come back as tensors; attributes of dicts (`_metadata`) are dropped.
+
+    Raises:
+        UnsafeCheckpointError: the file asks for anything but tensors and plain containers.
+        CheckpointError: it is damaged, or not a PyTorch file.
+    """
+    try:
+        with path.open("rb") as file:
+            is_zip = file.read(len(_ZIP_MAGIC)) == _ZIP_MAGIC
+        return _load_zip(path) if is_zip else _load_legacy(path)
+    except CheckpointError:
+        raise
+    except Exception as error:  # damage surfaces as any exception of pickle, zipfile or torch
+        raise CheckpointError(
+            f"{path}: not a readable PyTorch file: {type(error).__name__}: {error}"
+        ) from error
+
+
+def is_inside(name: object) -> bool:
+    """Whether `name` is a relative path that stays below its folder on every platform."""
+    if not isinstance(name, str) or not name or "\\" in name or "\0" in name:
+        return False
+    path = PurePosixPath(name)
+    return not path.is_absolute() and ".." not in path.parts and not PureWindowsPath(name).drive
+
+
+@dataclass(frozen=True)
+class _Storage:
+    """The memory behind tensors."""
+
+    dtype: torch.dtype
+    buffer: bytearray
+
+
+_FindBuffer = Callable[[str, int], bytearray]
+"""Gives the memory of a storage from its key and its size in bytes."""
+
+
+# The pure-Python class: it allocates only what its input holds, and its opcodes can be replaced.
+class _Unpickler(pickle._Unpickler):
+    """Runs a pickle in which only tensors and plain containers exist."""
+
+    dispatch = dict(pickle._Unpickler.dispatch)
+
+    def __init__(self, file: IO[bytes] | mmap.mmap, path: Path, find_buffer: _FindBuffer) -> None:
+        super().__init__(file, encoding="utf-8")
+        self._path = path
+        self._find_buffer = find_buffer
+
+    def find_class(self, module: str, name: str) -> Any:
+        import torch
+
+        full_name = f"{module}.{name}"
+        if full_name in _STORAGE_DTYPES:
+            return getattr(torch, _STORAGE_DTYPES[full_name])
+        if full_name in _CALLS:
+            return _CALLS[full_name]
+        raise self._refusal(f"would use {full_name[:200]!r}")
+
+    def get_extension(self, code: int) -> Any:
+        raise self._refusal(f"uses pickle extension {code}")
+
+    def persistent_load(self, pid: Any) -> _Storage:
+        import torch
+
+        kind, dtype, key, _location, num_elements, *view = pid
+        if kind != "storage" or not isinstance(dtype, torch.dtype) or any(view):
+            raise self._refusal(f"holds a {str(kind)[:200]!r} that is not a plain storage")
+        return _Storage(dtype, self._find_buffer(key, num_elements * dtype.itemsize))
+
+    def load_build(self: Any) -> None:
+        self.stack.pop()  # the state: attributes that no tensor needs
+        if type(self.stack[-1]) is not OrderedDict:
+            raise self._refusal(f"sets attributes of a {type(self.stack[-1]).__name__}")
+
+    dispatch[pickle.BUILD[0]] = load_build
+
+    def _refusal(self, reason: str) -> UnsafeCheckpointError:
+        return UnsafeCheckpointError(
+            f"{self._path}: not loaded: it {reason}, and only tensors are allowed",
+            hint="convert it to safetensors on a machine that trusts it",
+        )
+
+
+def _rebuild_tensor(
+    storage: _Storage, offset: int, size: Sequence[int], stride: Sequence[int], *_: object
+) -> torch.Tensor:
+    import torch
+
+    if not storage.buffer:
+        return torch.empty(0, dtype=storage.dtype).as_strided(size, stride, offset)
+    # as_strided refuses what would leave the buffer.
+    return torch.frombuffer(storage.buffer, dtype=storage.dtype).as_strided(size, stride, offset)
+
+
+def _rebuild_parameter(data: torch.Tensor, *_: object) -> torch.Tensor:
+    return data
+
+
+_CALLS: dict[str, Callable[..., object]] = {
+    "collections.OrderedDict": OrderedDict,
+    "torch.Size": tuple,
+    "torch._utils._rebuild_tensor": _rebuild_tensor,
+    "torch._utils._rebuild_tensor_v2": _rebuild_tensor,
+    "torch._utils._rebuild_parameter": _rebuild_parameter,
+}
+
+
+def _load_zip(path: Path) -> Any:
+    with zipfile.ZipFile(path) as archive:
+        _check_entries(archive.infolist(), path)
+        names = archive.namelist()
+        roots = [name[: -len("data.pkl")] for name in names if name.endswith("/data.pkl")]
+        if len(roots) != 1:
+            raise CheckpointError(f"{path}: a zip file with {len(roots)} data.pkl, expected one")
+        root = roots[0]
+        if f"{root}byteorder" in names:
+            _check_byte_order(archive.read(f"{root}byteorder").decode(), path)
+        buffers: dict[str, bytearray] = {}
+
+        def find_buffer(key: str, num_bytes: int) -> bytearray:
+            if key not in buffers:
+                entry = archive.getinfo(f"{root}data/{key}")
+                _check_size(entry.file_size, num_bytes, f"{path}: storage {key}")
+                buffers[key] = bytearray(archive.read(entry))
+            _check_size(len(buffers[key]), num_bytes, f"{path}: storage {key}")
+            return buffers[key]
+
+        return _Unpickler(io.BytesIO(archive.read(f"{root}data.pkl")), path, find_buffer).load()
+
+
+def _check_entries(entries: list[zipfile.ZipInfo], path: Path) -> None:
+    """Refuse what torch never writes: compression, overlap, names outside the archive."""
+    for entry in entries:
+        if not is_inside(entry.filename):
+            raise CheckpointError(f"{path}: entry {entry.filename!r} lies outside the archive")
+        if entry.compress_type != zipfile.ZIP_STORED or entry.file_size != entry.compress_size:
+            raise CheckpointError(f"{path}: entry {entry.filename!r} is compressed")
+    declared = sum(entry.file_size for entry in entries)
+    if declared > path.stat().st_size:
+        raise CheckpointError(
+            f"{path}: entries of {declared} bytes in a file of {path.stat().st_size}"
+        )
+
+
+def _load_legacy(path: Path) -> Any:
+    if path.stat().st_size == 0:
+        raise CheckpointError(f"{path}: empty, expected a PyTorch file")
+    with (
+        path.open("rb") as file,
+        mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as stream,
+    ):
+        buffers: dict[str, bytearray] = {}
+
+        def find_buffer(key: str, num_bytes: int) -> bytearray:
+            if key not in buffers:
+                total = num_bytes + sum(map(len, buffers.values()))
+                if not 0 <= num_bytes <= total <= len(stream):
+                    raise CheckpointError(f"{path}: storages of {total} bytes in a smaller file")
+                buffers[key] = bytearray(num_bytes)
+            _check_size(len(buffers[key]), num_bytes, f"{path}: storage {key}")
+            return buffers[key]
+
+        def next_pickle() -> Any:
+            return _Unpickler(stream, path, find_buffer).load()
+
+        if next_pickle() != _LEGACY_MAGIC or next_pickle() != _LEGACY_VERSION:
+            raise CheckpointError(f"{path}: a pickle, but not one that torch.save wrote")
+        _check_byte_order("little" if next_pickle()["little_endian"] else "big", path)
+        value = next_pickle()
+        for key in next_pickle():
+            num_elements = int.from_bytes(stream.read(8), "little")
+            content = stream.read(len(buffers[key]))
+            if len(content) < len(buffers[key]) or num_elements > len(content):
+                raise CheckpointError(f"{path}: storage {key} is truncated")
+            buffers.pop(key)[:] = content
+        if buffers:
+            raise CheckpointError(f"{path}: {len(buffers)} storages have no content")
+        return value
+
+
+def _check_size(found: int, expected: int, what: str) -> None:
+    if found != expected:
+        raise CheckpointError(f"{what}: {found} bytes, expected {expected}")
+
+
+def _check_byte_order(found: str, path: Path) -> None:
+    if found != sys.byteorder:
+        raise CheckpointError(f"{path}: byte order {found!r}, this machine has {sys.byteorder!r}")

@@ -1,0 +1,179 @@
+"""Vocabularies: which token an index stands for, and how tokens become text."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from asrkit.errors import CheckpointError
+from asrkit.types import Hypothesis, TextSpan, TokenSpan
+
+_SPACE = " "
+_CLEAN_UP = (
+    (" .", "."), (" ?", "?"), (" !", "!"), (" ,", ","), (" ' ", "'"),
+    (" n't", "n't"), (" 'm", "'m"), (" 's", "'s"), (" 've", "'ve"), (" 're", "'re"),
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class CTCVocabulary:
+    """The characters of a CTC model.
+
+    Attributes:
+        tokens: the text of each index; None where the files name no token.
+        blank: index of the blank, which CTC puts between repeats.
+        unknown: text of an index without a token.
+        word_delimiter: token that ends a word.
+        delimiter_text: what the delimiter becomes in text.
+        is_lower_case: whether text is written in lower case.
+        clean_up: whether spaces before punctuation are removed.
+    """
+
+    tokens: tuple[str | None, ...]
+    blank: int
+    unknown: str = "<unk>"
+    word_delimiter: str = "|"
+    delimiter_text: str = _SPACE
+    is_lower_case: bool = False
+    clean_up: bool = False
+
+    @classmethod
+    def from_files(
+        cls,
+        vocabulary: Mapping[str, Any],
+        *,
+        tokenizer_config: Mapping[str, Any],
+        special_tokens_map: Mapping[str, Any],
+        added_tokens: Mapping[str, Any],
+    ) -> CTCVocabulary:
+        """Read the parsed files of a Wav2Vec2CTCTokenizer.
+
+        Args:
+            vocabulary: vocab.json: token to index, or language to such a table.
+            tokenizer_config: tokenizer_config.json, {} when absent.
+            special_tokens_map: special_tokens_map.json, {} when absent.
+            added_tokens: added_tokens.json, {} when absent.
+
+        Raises:
+            CheckpointError: not such a table, no entry for the language, or no blank in it.
+        """
+
+        def setting(name: str, default: str) -> str:
+            value = tokenizer_config.get(name, special_tokens_map.get(name, default))
+            value = value.get("content") if isinstance(value, Mapping) else value
+            if not isinstance(value, str):
+                raise CheckpointError(f"tokenizer: {name} is {value!r}, expected a string")
+            return value
+
+        kind = tokenizer_config.get("tokenizer_class", "Wav2Vec2CTCTokenizer")
+        if kind != "Wav2Vec2CTCTokenizer":
+            raise CheckpointError(
+                f"tokenizer_config.json: tokenizer_class {kind!r} is not supported, "
+                "expected 'Wav2Vec2CTCTokenizer'"
+            )
+        table = _table_of(vocabulary, tokenizer_config.get("target_lang"))
+        index_to_token = {index: token for token, index in _indices(added_tokens).items()}
+        index_to_token |= {index: token for token, index in _indices(table).items()}
+        pad = setting("pad_token", "<pad>")
+        if pad not in table:
+            raise CheckpointError(
+                f"vocab.json: the pad token {pad!r}, CTC's blank, is not in the vocabulary",
+                hint="pad_token in tokenizer_config.json names it",
+            )
+        return cls(
+            tokens=tuple(index_to_token.get(index) for index in range(max(index_to_token) + 1)),
+            blank=table[pad],
+            unknown=setting("unk_token", "<unk>"),
+            word_delimiter=setting("word_delimiter_token", "|"),
+            delimiter_text=setting("replace_word_delimiter_char", _SPACE),
+            is_lower_case=tokenizer_config.get("do_lower_case") is True,
+            clean_up=tokenizer_config.get("clean_up_tokenization_spaces") is True,
+        )
+
+    def token(self, index: int) -> str:
+        """The token of an index; the unknown token for one that the vocabulary does not name."""
+        token = self.tokens[index] if index < len(self.tokens) else None
+        return self.unknown if token is None else token
+
+    def canonical(self, width: int) -> NDArray[np.int32]:
+        """Map each of `width` logit columns to the first one with the same token.
+
+        CTC merges repeats of a token, and the reference compares tokens as text: two columns that
+        the vocabulary does not name are both the unknown token and merge.
+        """
+        first: dict[str, int] = {}
+        ids = [first.setdefault(self.token(index), index) for index in range(width)]
+        return np.array(ids, dtype=np.int32)
+
+    def hypothesis(self, spans: Sequence[TokenSpan]) -> Hypothesis:
+        """Spell collapsed spans (no blanks) as text, characters and words.
+
+        Source: Wav2Vec2CTCTokenizer.convert_tokens_to_string of transformers.
+        """
+        characters = tuple(
+            TextSpan(self._spell(self.token(span.token)), span.start, span.end, span.score)
+            for span in spans
+        )
+        text = "".join(character.text for character in characters).strip()
+        if self.clean_up:
+            for before, after in _CLEAN_UP:
+                text = text.replace(before, after)
+        return Hypothesis(text, characters, self._words(characters))
+
+    def _spell(self, token: str) -> str:
+        if token == self.word_delimiter:
+            return self.delimiter_text
+        # PARITY: the reference lower-cases the text only; here characters and words agree with it.
+        return token.lower() if self.is_lower_case else token
+
+    def _words(self, characters: Sequence[TextSpan]) -> tuple[TextSpan, ...]:
+        words: list[list[TextSpan]] = [[]]
+        for character in characters:
+            if character.text == self.delimiter_text:
+                words.append([])
+            else:
+                words[-1].append(character)
+        return tuple(_join(word) for word in words if word)
+
+
+def _join(characters: Sequence[TextSpan]) -> TextSpan:
+    """A word of its characters; its score is the geometric mean over their frames."""
+    frames = np.array([character.end - character.start for character in characters])
+    scores = np.array([character.score for character in characters])
+    with np.errstate(divide="ignore"):
+        score = float(np.exp(np.average(np.log(scores), weights=frames)))
+    text = "".join(character.text for character in characters)
+    return TextSpan(text, characters[0].start, characters[-1].end, score)
+
+
+def _table_of(vocabulary: Mapping[str, Any], language: Any) -> dict[str, int]:
+    """The token table, of one language where the file nests them."""
+    if not isinstance(vocabulary, Mapping) or not vocabulary:
+        raise CheckpointError("vocab.json: expected an object of tokens and indices")
+    is_nested = all(isinstance(value, Mapping) for value in vocabulary.values())
+    if not is_nested:
+        if language is not None:
+            raise CheckpointError(
+                f"vocab.json: tokenizer_config.json asks for the language {language!r}, "
+                "but the vocabulary is of one language"
+            )
+        return _indices(vocabulary)
+    if language not in vocabulary:
+        raise CheckpointError(
+            f"vocab.json: the language {language!r} is not among {', '.join(vocabulary)}",
+            hint="target_lang in tokenizer_config.json names it",
+        )
+    return _indices(vocabulary[language])
+
+
+def _indices(table: Mapping[str, Any]) -> dict[str, int]:
+    for token, index in table.items():
+        if type(index) is not int or not 0 <= index < 1_000_000:
+            raise CheckpointError(
+                f"vocab.json: the index of {token!r} is {index!r}, expected an integer from 0"
+            )
+    return dict(table)

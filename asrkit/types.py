@@ -1,0 +1,320 @@
+"""The data that flows between the rooms. Standard library only at run time.
+
+Frames are half open and integer, and belong to `TokenSpan` and `TextSpan`; seconds are floats,
+rounded once, and belong to `Word`, `Segment` and `Transcript`. `ctc.Emissions` alone converts one
+into the other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from typing import TYPE_CHECKING, Any
+
+from asrkit.errors import InputError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+SCHEMA_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Audio:
+    """Mono sound.
+
+    Attributes:
+        samples: (T,) float32 in [-1, 1].
+        sample_rate: samples per second.
+        source: where it came from, for messages and results.
+        offset: where it begins in its source, in seconds.
+    """
+
+    samples: NDArray[np.float32]
+    sample_rate: int
+    source: str
+    offset: float = 0.0
+
+    @property
+    def duration(self) -> float:
+        """Seconds."""
+        return len(self.samples) / self.sample_rate
+
+
+@dataclass(frozen=True)
+class AudioInput:
+    """One thing to read: a whole file, standard input, or a part of a file.
+
+    Attributes:
+        path: the file as the user named it, or "-" for standard input.
+        offset: where the part begins, in seconds.
+        duration: how long the part is, in seconds; None reads to the end.
+        id: the name of this input in results; the path when nothing else was given.
+        text: the reference text a manifest gave, if any.
+        name: path below the argument that named it, from which output files take theirs.
+    """
+
+    path: str
+    offset: float = 0.0
+    duration: float | None = None
+    id: str = ""
+    text: str | None = None
+    name: str = ""
+
+
+@dataclass(frozen=True)
+class TokenSpan:
+    """One token of a CTC path, in frames.
+
+    Attributes:
+        token: index into the vocabulary.
+        start: first frame.
+        end: one past the last frame.
+        score: probability in [0, 1]: the geometric mean over its frames.
+    """
+
+    token: int
+    start: int
+    end: int
+    score: float
+
+
+@dataclass(frozen=True)
+class TextSpan:
+    """A piece of decoded text (a character or a word), in frames; score as in `TokenSpan`."""
+
+    text: str
+    start: int
+    end: int
+    score: float
+
+
+@dataclass(frozen=True)
+class Hypothesis:
+    """What a decoder says was said.
+
+    Attributes:
+        text: the decoded text, exactly as the reference tokenizer spells it.
+        characters: every character token, spaces included, in time order.
+        words: runs of characters between word delimiters, in time order.
+    """
+
+    text: str
+    characters: tuple[TextSpan, ...]
+    words: tuple[TextSpan, ...]
+
+
+@dataclass(frozen=True)
+class Character:
+    """One character in seconds."""
+
+    text: str
+    start: float
+    end: float
+    score: float
+
+
+@dataclass(frozen=True)
+class Word:
+    """One word in seconds.
+
+    Attributes:
+        text: the word.
+        start: where it begins, in seconds from the beginning of the file.
+        end: where it ends.
+        score: confidence in [0, 1].
+        characters: its characters, empty when they were not asked for.
+    """
+
+    text: str
+    start: float
+    end: float
+    score: float
+    characters: tuple[Character, ...] = ()
+
+
+@dataclass(frozen=True)
+class Segment:
+    """A stretch of speech, shown as one subtitle.
+
+    Attributes:
+        text: what was said, on one line.
+        start: where it begins, in seconds.
+        end: where it ends; always after `start`.
+        score: mean confidence of its words, None where the source states none.
+        words: its words in time order; empty when they were not asked for.
+    """
+
+    text: str
+    start: float
+    end: float
+    score: float | None = None
+    words: tuple[Word, ...] = ()
+
+
+@dataclass(frozen=True)
+class ModelInfo:
+    """Which weights made a result: enough to make it again."""
+
+    id: str
+    revision: str | None = None
+    dtype: str = "float32"
+
+
+@dataclass(frozen=True)
+class Transcript:
+    """What was said in one input.
+
+    Attributes:
+        source: the input as the user named it.
+        duration: seconds of audio read.
+        text: the whole text on one line; empty for silence.
+        segments: in time order, never overlapping, within [0, duration]; empty for silence or
+            when times were not asked for.
+        id: name of the input in results; `source` unless a manifest gave another.
+        model: which model made it, if one did.
+        options: the decoding options that made it, by name.
+    """
+
+    source: str
+    duration: float
+    text: str
+    segments: tuple[Segment, ...] = ()
+    id: str = ""
+    model: ModelInfo | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The JSON output: plain dicts, lists, strings and numbers."""
+        return {
+            "schema": SCHEMA_VERSION,
+            "audio": self.source,
+            "id": self.id or self.source,
+            "duration": self.duration,
+            "text": self.text,
+            "segments": [_prune(segment) for segment in self.segments],
+            "model": asdict(self.model) if self.model else None,
+            "options": dict(self.options),
+        }
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Transcript:
+        """Read what `to_dict` wrote.
+
+        Raises:
+            InputError: another schema, or a field is missing or of the wrong type.
+        """
+        if not isinstance(data, Mapping) or data.get("schema") != SCHEMA_VERSION:
+            found = data.get("schema") if isinstance(data, Mapping) else type(data).__name__
+            raise InputError(
+                f"not an asrkit transcript: schema is {found!r}, expected {SCHEMA_VERSION}"
+            )
+        try:
+            model = data["model"]
+            return cls(
+                source=str(data["audio"]),
+                duration=float(data["duration"]),
+                text=str(data["text"]),
+                segments=tuple(_segment(item) for item in data["segments"]),
+                id=str(data["id"]),
+                model=ModelInfo(**model) if model is not None else None,
+                options=dict(data["options"]),
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise InputError(f"not a complete asrkit transcript: {error}") from error
+
+
+def _prune(span: Segment | Word | Character) -> dict[str, Any]:
+    """A span as a dict without its empty parts."""
+    items = {f.name: getattr(span, f.name) for f in fields(span)}
+    return {
+        name: [_prune(part) for part in value] if isinstance(value, tuple) else value
+        for name, value in items.items()
+        if value is not None and value != ()
+    }
+
+
+def _segment(data: Mapping[str, Any]) -> Segment:
+    words = tuple(_word(item) for item in data.get("words", ()))
+    score = data.get("score")
+    return Segment(
+        str(data["text"]),
+        float(data["start"]),
+        float(data["end"]),
+        None if score is None else float(score),
+        words,
+    )
+
+
+def _word(data: Mapping[str, Any]) -> Word:
+    characters = tuple(Character(**_span(item)) for item in data.get("characters", ()))
+    return Word(**_span(data), characters=characters)
+
+
+def _span(data: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "text": str(data["text"]),
+        "start": float(data["start"]),
+        "end": float(data["end"]),
+        "score": float(data["score"]),
+    }
+
+
+@dataclass(frozen=True)
+class ModelOptions:
+    """Which model, and where it runs.
+
+    Attributes:
+        model: Hub id (`user/name` or `user/name@revision`), directory, or embedded model.
+        revision: branch, tag or commit of a Hub id.
+        device: auto, cpu, cuda, cuda:N or mps.
+        dtype: float32, float16 or bfloat16.
+        cache_dir: where Hub files are kept; None uses the standard cache.
+        offline: never open a connection.
+    """
+
+    model: str = "demo-en"
+    revision: str | None = None
+    device: str = "auto"
+    dtype: str = "float32"
+    cache_dir: str | None = None
+    offline: bool = False
+
+
+@dataclass(frozen=True)
+class SegmentOptions:
+    """How words become subtitles.
+
+    Attributes:
+        max_pause: a silence longer than this many seconds ends a segment.
+        max_line_width: characters in one line.
+        max_line_count: lines in one segment.
+        max_words_per_line: words in one line; None sets no limit.
+    """
+
+    max_pause: float = 0.5
+    max_line_width: int = 42
+    max_line_count: int = 2
+    max_words_per_line: int | None = None
+
+
+@dataclass(frozen=True)
+class TranscribeOptions:
+    """How audio becomes text.
+
+    Attributes:
+        timestamps: the finest times in the result: none, segment, word or char.
+        chunk_length: longest stretch the model sees at once, in seconds.
+        stride: context on each side of a chunk that is computed and thrown away, in seconds.
+        batch_size: chunks that go through the model together.
+        channel: "mix", or the number of one channel counted from 0.
+        segments: how words become segments.
+    """
+
+    timestamps: str = "word"
+    chunk_length: float = 30.0
+    stride: float = 5.0
+    batch_size: int = 8
+    channel: str = "mix"
+    segments: SegmentOptions = field(default_factory=SegmentOptions)
