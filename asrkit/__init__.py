@@ -6,13 +6,13 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from asrkit.models.load import load_model as load_model
+    from asrkit.models.runtime import load_model as load_model
     from asrkit.tasks.transcribe import transcribe as transcribe
 
 __version__ = "0.1.0"
 
 # Public name -> where it lives. Loaded on first use, so that `import asrkit` costs nothing.
-_HOMES = {"load_model": "asrkit.models.load", "transcribe": "asrkit.tasks.transcribe"}
+_HOMES = {"load_model": "asrkit.models.runtime", "transcribe": "asrkit.tasks.transcribe"}
 
 __all__ = ["__version__", "load_model", "transcribe"]
 

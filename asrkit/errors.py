@@ -18,6 +18,10 @@ input failed ends with `ExitCode.NOTHING_DONE`.
 from __future__ import annotations
 
 from enum import IntEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 
 class ExitCode(IntEnum):
@@ -46,6 +50,10 @@ class AsrkitError(Exception):
         super().__init__(message)
         self.message = message
         self.hint = hint
+
+    def about(self, subject: str) -> Self:
+        """The same error with the file or model that it is about named first."""
+        return type(self)(f"{subject}: {self.message}", hint=self.hint)
 
 
 class UsageError(AsrkitError, ValueError):

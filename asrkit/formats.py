@@ -187,13 +187,13 @@ def _json_line(data: Mapping[str, object]) -> str:
 def _timed(transcript: Transcript) -> list[tuple[int, int, Segment]]:
     """(start, end, segment) of all segments that say something, in milliseconds.
 
-    Longer than zero and apart, whoever made the transcript, and within its duration unless its
-    own times already leave that.
+    Longer than zero and apart, whoever made the transcript, and not past the end of its audio
+    unless its own times are.
     """
     segments = [segment for segment in transcript.segments if segment.text.strip()]
     times = milliseconds(
         [(segment.start, segment.end) for segment in segments],
-        duration=max([transcript.duration, *(segment.end for segment in segments)]),
+        duration=max([transcript.offset + transcript.duration, *(s.end for s in segments)]),
     )
     return [(*span, segment) for span, segment in zip(times, segments, strict=True)]
 

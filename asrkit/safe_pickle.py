@@ -22,7 +22,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, ClassVar
 
 from asrkit.errors import CheckpointError, UnsafeCheckpointError
 
@@ -89,15 +89,19 @@ class _Storage:
     buffer: bytearray
 
 
-_FindBuffer = Callable[[str, int], bytearray]
-"""Gives the memory of a storage from its key and its size in bytes."""
+_FindBuffer = Callable[[str, int, int], bytearray]
+"""Gives the memory of a storage from its key, number of elements and bytes per element."""
 
 
-# The pure-Python class: it allocates only what its input holds, and its opcodes can be replaced.
+# The pure-Python class: its memory use follows its input, and its opcodes can be replaced.
 class _Unpickler(pickle._Unpickler):
     """Runs a pickle in which only tensors and plain containers exist."""
 
-    dispatch = dict(pickle._Unpickler.dispatch)
+    dispatch: ClassVar = {
+        opcode: run
+        for opcode, run in pickle._Unpickler.dispatch.items()
+        if opcode != pickle.BYTEARRAY8[0]  # allocates whatever size it states
+    }
 
     def __init__(self, file: IO[bytes] | mmap.mmap, path: Path, find_buffer: _FindBuffer) -> None:
         super().__init__(file, encoding="utf-8")
@@ -123,7 +127,7 @@ class _Unpickler(pickle._Unpickler):
         kind, dtype, key, _location, num_elements, *view = pid
         if kind != "storage" or not isinstance(dtype, torch.dtype) or any(view):
             raise self._refusal(f"holds a {str(kind)[:200]!r} that is not a plain storage")
-        return _Storage(dtype, self._find_buffer(key, num_elements * dtype.itemsize))
+        return _Storage(dtype, self._find_buffer(key, num_elements, dtype.itemsize))
 
     def load_build(self: Any) -> None:
         self.stack.pop()  # the state: attributes that no tensor needs
@@ -175,12 +179,10 @@ def _load_zip(path: Path) -> Any:
             _check_byte_order(archive.read(f"{root}byteorder").decode(), path)
         buffers: dict[str, bytearray] = {}
 
-        def find_buffer(key: str, num_bytes: int) -> bytearray:
+        def find_buffer(key: str, num_elements: int, item_size: int) -> bytearray:
             if key not in buffers:
-                entry = archive.getinfo(f"{root}data/{key}")
-                _check_size(entry.file_size, num_bytes, f"{path}: storage {key}")
-                buffers[key] = bytearray(archive.read(entry))
-            _check_size(len(buffers[key]), num_bytes, f"{path}: storage {key}")
+                buffers[key] = bytearray(archive.read(f"{root}data/{key}"))
+            _check_size(len(buffers[key]), num_elements * item_size, f"{path}: storage {key}")
             return buffers[key]
 
         return _Unpickler(io.BytesIO(archive.read(f"{root}data.pkl")), path, find_buffer).load()
@@ -209,12 +211,17 @@ def _load_legacy(path: Path) -> Any:
     ):
         buffers: dict[str, bytearray] = {}
 
-        def find_buffer(key: str, num_bytes: int) -> bytearray:
+        item_sizes: dict[str, int] = {}
+
+        def find_buffer(key: str, num_elements: int, item_size: int) -> bytearray:
+            num_bytes = num_elements * item_size
             if key not in buffers:
-                total = num_bytes + sum(map(len, buffers.values()))
-                if not 0 <= num_bytes <= total <= len(stream):
-                    raise CheckpointError(f"{path}: storages of {total} bytes in a smaller file")
-                buffers[key] = bytearray(num_bytes)
+                declared = num_bytes + sum(map(len, buffers.values()))
+                if declared > len(stream):
+                    raise CheckpointError(
+                        f"{path}: storages of {declared} bytes in a file of {len(stream)}"
+                    )
+                buffers[key], item_sizes[key] = bytearray(num_bytes), item_size
             _check_size(len(buffers[key]), num_bytes, f"{path}: storage {key}")
             return buffers[key]
 
@@ -226,11 +233,12 @@ def _load_legacy(path: Path) -> Any:
         _check_byte_order("little" if next_pickle()["little_endian"] else "big", path)
         value = next_pickle()
         for key in next_pickle():
+            buffer = buffers.pop(key)
             num_elements = int.from_bytes(stream.read(8), "little")
-            content = stream.read(len(buffers[key]))
-            if len(content) < len(buffers[key]) or num_elements > len(content):
-                raise CheckpointError(f"{path}: storage {key} is truncated")
-            buffers.pop(key)[:] = content
+            _check_size(num_elements * item_sizes[key], len(buffer), f"{path}: storage {key}")
+            content = stream.read(len(buffer))
+            _check_size(len(content), len(buffer), f"{path}: storage {key}")
+            buffer[:] = content
         if buffers:
             raise CheckpointError(f"{path}: {len(buffers)} storages have no content")
         return value

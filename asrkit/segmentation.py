@@ -20,7 +20,7 @@ _GOOD_PAUSE = 0.5
 
 
 def split_segments(
-    words: Sequence[Word], options: SegmentOptions, *, duration: float
+    words: Sequence[Word], options: SegmentOptions, *, duration: float, offset: float = 0.0
 ) -> tuple[Segment, ...]:
     """Group words into segments that each fit on the screen as one subtitle.
 
@@ -33,19 +33,27 @@ def split_segments(
     milliseconds come back as the same objects.
 
     Args:
-        words: in time order, seconds; a word of blank text says nothing and is dropped.
+        words: in time order, in seconds of the source; one of blank text is dropped.
         options: the longest pause and the size of a subtitle.
         duration: seconds of audio.
+        offset: where the audio begins in its source, in seconds.
 
     Returns:
-        Segments in time order, never empty, never overlapping, 0 <= start < end <= duration, each
-        with its words and the mean of their scores.
+        Segments in time order, never empty, never overlapping, each longer than zero and inside
+        [offset, offset + duration], with its words and the mean of their scores.
 
     Raises:
         UsageError: an option is out of range.
     """
     _check(options)
-    words = _on_milliseconds([word for word in words if word.text.strip()], duration)
+    words = [word for word in words if word.text.strip()]
+    spans = milliseconds(
+        [(word.start, word.end) for word in words], duration=duration, offset=offset
+    )
+    words = [
+        _moved(word, start_ms / 1000, end_ms / 1000)
+        for word, (start_ms, end_ms) in zip(words, spans, strict=True)
+    ]
     return tuple(
         _segment(stretch[start:end])
         for stretch in _stretches(words, options)
@@ -86,28 +94,33 @@ def wrap_lines(text: str, options: SegmentOptions) -> list[str]:
     ]
 
 
-def milliseconds(spans: Sequence[tuple[float, float]], *, duration: float) -> list[tuple[int, int]]:
+def milliseconds(
+    spans: Sequence[tuple[float, float]], *, duration: float, offset: float = 0.0
+) -> list[tuple[int, int]]:
     """Round spans to whole milliseconds so that they stay in order, apart and longer than zero.
 
     A start counts more than an end: where two spans overlap, the earlier one ends when the later
-    one starts. A start moves only where it would leave [0, duration] or not lie after the start
-    before it.
+    one starts. A start moves only where it would leave [offset, offset + duration] or not lie
+    after the start before it.
 
     Args:
         spans: (start, end) in seconds, in time order.
-        duration: no span ends later, in seconds. Only a duration with fewer milliseconds than
-            spans is exceeded.
+        duration: the length of what holds the spans, in seconds. Only one with fewer whole
+            milliseconds than spans is exceeded.
+        offset: where that begins, in seconds.
 
     Returns:
-        (start, end) in milliseconds with 0 <= start < end <= the next start.
+        (start, end) in milliseconds with start < end <= the next start.
     """
+    first, last = round(offset * 1000), round((offset + duration) * 1000)
+    first += first / 1000 < offset
+    last -= last / 1000 > offset + duration
+
     starts: list[int] = []
     for start, _ in spans:
-        starts.append(max(round(start * 1000), starts[-1] + 1 if starts else 0))
+        starts.append(max(round(start * 1000), starts[-1] + 1 if starts else first))
 
-    limit = round(duration * 1000)
-    limit -= limit / 1000 > duration
-    limit = max(limit, len(spans))
+    limit = max(last, first + len(spans))
     rounded = []
     for start_ms, (_, end) in zip(reversed(starts), reversed(spans), strict=True):
         end_ms = min(max(round(end * 1000), start_ms + 1), limit)
@@ -124,14 +137,6 @@ def _check(options: SegmentOptions) -> None:
             raise UsageError(f"{name} is {value}, expected at least 1")
     if not options.max_pause >= 0:  # also refuses NaN
         raise UsageError(f"max_pause is {options.max_pause}, expected at least 0 seconds")
-
-
-def _on_milliseconds(words: Sequence[Word], duration: float) -> list[Word]:
-    spans = milliseconds([(word.start, word.end) for word in words], duration=duration)
-    return [
-        _moved(word, start_ms / 1000, end_ms / 1000)
-        for word, (start_ms, end_ms) in zip(words, spans, strict=True)
-    ]
 
 
 def _moved(word: Word, start: float, end: float) -> Word:

@@ -11,13 +11,14 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
-from asrkit.errors import InputError
+from asrkit.errors import InputError, UsageError
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
 SCHEMA_VERSION = 1
+TIMESTAMPS = ("none", "segment", "word", "char")
 
 
 @dataclass(frozen=True)
@@ -29,12 +30,14 @@ class Audio:
         sample_rate: samples per second.
         source: where it came from, for messages and results.
         offset: where it begins in its source, in seconds.
+        id: the name of this input in results; the source when nothing else is given.
     """
 
     samples: NDArray[np.float32]
     sample_rate: int
-    source: str
+    source: str = "array"
     offset: float = 0.0
+    id: str = ""
 
     @property
     def duration(self) -> float:
@@ -61,6 +64,11 @@ class AudioInput:
     id: str = ""
     text: str | None = None
     name: str = ""
+
+    @property
+    def source(self) -> str:
+        """What messages and results call it."""
+        return self.path
 
 
 @dataclass(frozen=True)
@@ -170,9 +178,11 @@ class Transcript:
         source: the input as the user named it.
         duration: seconds of audio read.
         text: the whole text on one line; empty for silence.
-        segments: in time order, never overlapping, within [0, duration]; empty for silence or
-            when times were not asked for.
+        segments: in time order, never overlapping, within [offset, offset + duration]; empty for
+            silence or when times were not asked for.
         id: name of the input in results; `source` unless a manifest gave another.
+        offset: where the part that was read begins in its source, in seconds. Times of segments
+            are times in the source.
         model: which model made it, if one did.
         options: the decoding options that made it, by name.
     """
@@ -182,6 +192,7 @@ class Transcript:
     text: str
     segments: tuple[Segment, ...] = ()
     id: str = ""
+    offset: float = 0.0
     model: ModelInfo | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
 
@@ -191,6 +202,7 @@ class Transcript:
             "schema": SCHEMA_VERSION,
             "audio": self.source,
             "id": self.id or self.source,
+            "offset": self.offset,
             "duration": self.duration,
             "text": self.text,
             "segments": [_prune(segment) for segment in self.segments],
@@ -218,6 +230,7 @@ class Transcript:
                 text=str(data["text"]),
                 segments=tuple(_segment(item) for item in data["segments"]),
                 id=str(data["id"]),
+                offset=float(data["offset"]),
                 model=ModelInfo(**model) if model is not None else None,
                 options=dict(data["options"]),
             )
@@ -318,3 +331,19 @@ class TranscribeOptions:
     batch_size: int = 8
     channel: str = "mix"
     segments: SegmentOptions = field(default_factory=SegmentOptions)
+
+    def __post_init__(self) -> None:
+        if self.timestamps not in TIMESTAMPS:
+            raise UsageError(
+                f"timestamps {self.timestamps!r} is not one of {', '.join(TIMESTAMPS)}"
+            )
+        if self.batch_size < 1:
+            raise UsageError(f"batch size {self.batch_size} is below 1")
+        if self.channel != "mix" and not self.channel.isdecimal():
+            raise UsageError(f"channel {self.channel!r} is neither mix nor a number from 0")
+        if not self.chunk_length > 2 * self.stride >= 0:
+            raise UsageError(
+                f"a chunk of {self.chunk_length:g} s has nothing left between strides of "
+                f"{self.stride:g} s on both sides",
+                hint="make the chunk length more than twice the stride",
+            )

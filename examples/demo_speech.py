@@ -22,7 +22,7 @@ import numpy as np
 import numpy.typing as npt
 import soundfile
 import soxr
-from demo_corpus import DIGITS, training_texts
+from demo_corpus import DIGITS, HAND_WRITTEN, held_out_sentences, training_texts
 
 SAMPLE_RATE = 16_000
 HELD_OUT_SPEAKER = "yweweler"
@@ -63,7 +63,7 @@ _ACCENTS = {
     "en-gb-x-gbclan": 1,
     "en-gb-x-gbcwmd": 1,
 }
-_VARIANTS = (
+VARIANTS = (
     *("", "m1", "m2", "m3", "m4", "m6", "m7", "f1", "f2", "f3", "f5", "Alex", "Annie", "Gene"),
     *("Jacky", "Lee", "Michael", "Mike", "Denis", "Hugo", "adam", "belinda", "benjamin", "david"),
     *("ed", "john", "linda", "max", "paul", "robert"),
@@ -74,7 +74,11 @@ _FLITE_STRETCH = {"rms": 0.95, "slt": 1.05, "kal16": 1.15, "awb": 1.0}
 _ESPEAK_SHARE = 0.5
 
 HELD_OUT_ESPEAK = (
-    *(Voice("espeak", f"{accent}+{variant}") for accent in ("en-us", "en-gb") for variant in ("f4", "m5")),
+    *(
+        Voice("espeak", f"{accent}+{variant}")
+        for accent in ("en-us", "en-gb")
+        for variant in ("f4", "m5")
+    ),
     *(Voice("espeak", f"{accent}+Andy") for accent in ("en-us", "en-gb")),
     Voice("espeak", "en-gb-scotland"),
     Voice("espeak", "en-gb-scotland+f2"),
@@ -86,7 +90,7 @@ def sample_voice(rng: random.Random) -> Voice:
     """Draw one of the voices that training hears."""
     if rng.random() < _ESPEAK_SHARE:
         (accent,) = rng.choices(list(_ACCENTS), list(_ACCENTS.values()))
-        variant = rng.choice(_VARIANTS)
+        variant = rng.choice(VARIANTS)
         return Voice("espeak", f"{accent}+{variant}" if variant else accent)
     (name,) = rng.choices(list(_FLITE_VOICES), list(_FLITE_VOICES.values()))
     return Voice("flite", name)
@@ -261,7 +265,9 @@ class DigitRecordings:
         """Name the speakers that training hears."""
         return sorted(set(self.takes) - {HELD_OUT_SPEAKER})
 
-    def string(self, speaker: str, digits: Sequence[int], rng: random.Random) -> tuple[str, Samples]:
+    def string(
+        self, speaker: str, digits: Sequence[int], rng: random.Random
+    ) -> tuple[str, Samples]:
         """Join random takes of one speaker into a string of digits.
 
         Returns:
@@ -272,3 +278,111 @@ class DigitRecordings:
             gap = np.zeros(round(rng.uniform(0.02, 0.35) * SAMPLE_RATE), np.float32)
             parts += [rng.choice(self.takes[speaker][digit]) * rng.uniform(0.7, 1.0), gap]
         return " ".join(DIGITS[digit] for digit in digits), np.concatenate(parts)
+
+
+class Augmenter:
+    """Light, cheap changes to a waveform: tempo, tone, telephone band, room and noise.
+
+    Everything but the noise is one multiplication between two Fourier transforms; resampling is an
+    inverse transform of another length.
+    """
+
+    _ROUND = 800  # lengths that are multiples of it have small prime factors: fast transforms
+
+    def __init__(self, seed: int) -> None:
+        """Prepare half a minute each of white, pink and brown noise."""
+        self.rng = np.random.default_rng(seed)
+        size = 30 * SAMPLE_RATE
+        bands = np.maximum(np.arange(size // 2 + 1), 20.0)
+        white = np.fft.rfft(self.rng.standard_normal(size))
+        self._noises = []
+        for power in (0.0, 0.5, 1.0):
+            noise = np.fft.irfft(white / bands**power, size)
+            self._noises.append((noise / noise.std()).astype(np.float32))
+
+    def reshape(self, samples: Samples, longest: int, *, spread: float) -> Samples:
+        """Change tempo, tone and room of one utterance.
+
+        Args:
+            samples: (T,).
+            longest: how many samples the result may have.
+            spread: the tempo (and pitch) factor lies within 1 / (1 + spread) .. 1 + spread.
+
+        Returns:
+            (T',), T' <= max(longest, T).
+        """
+        rng = self.rng
+        size = -len(samples) // self._ROUND * -self._ROUND
+        factor = (1 + spread) ** rng.uniform(-1, 1)
+        factor = min(factor, longest / len(samples))
+        new_size = max(1, round(size * factor / self._ROUND)) * self._ROUND
+        spectrum = np.fft.rfft(samples, size)
+        hertz = np.linspace(0, SAMPLE_RATE / 2, len(spectrum), dtype=np.float32)
+        knots = np.array([0, 150, 300, 600, 1000, 1700, 2600, 4000, 8000], np.float32)
+        gains = np.exp(rng.normal(0, 1.2, len(knots)) * (np.log(10) / 20))
+        if rng.random() < 0.2:  # as from a telephone
+            edge = rng.uniform(3300, 4000)
+            knots = np.append(knots[:-1][knots[:-1] < edge], [edge, edge + 150, 8000])
+            gains = np.append(gains[: len(knots) - 3], [gains[-2], 1e-3, 1e-3])
+        spectrum *= np.interp(hertz, knots, gains)
+        if rng.random() < 0.07:
+            tail = np.arange(rng.integers(800, 3200))
+            room = rng.standard_normal(len(tail)) * np.exp(-4 * tail / len(tail)) * 0.05
+            room[0] = 1
+            spectrum *= np.fft.rfft(room, size)
+        shaped = np.fft.irfft(spectrum, new_size)[: round(len(samples) * new_size / size)]
+        return shaped.astype(np.float32)
+
+    def add_noise(self, samples: Samples) -> None:
+        """Add noise in place, to six in ten: 18 to 40 dB below the speech."""
+        rng = self.rng
+        if rng.random() > 0.6:
+            return
+        noise = self._noises[rng.integers(len(self._noises))]
+        start = rng.integers(len(noise) - len(samples))
+        level = samples.std() * 10 ** (-rng.uniform(18, 40) / 20)
+        samples += noise[start : start + len(samples)] * np.float32(level)
+
+
+@dataclass(frozen=True)
+class Clip:
+    """Speech to measure on: what is said and (T,) samples at 16 kHz."""
+
+    text: str
+    samples: Samples
+
+
+def evaluation_sets(recordings: DigitRecordings | None, seed: int = 7) -> dict[str, list[Clip]]:
+    """Make the speech that the demo models are measured on; nothing of it is ever trained on.
+
+    Args:
+        recordings: real digits, or None to leave out the two sets made of them.
+        seed: which sentences, voices and takes.
+    """
+    rng = random.Random(seed)
+    sentences = held_out_sentences(440, rng)
+
+    def spoken(texts: Sequence[str], voices: Sequence[Voice] | None) -> list[Clip]:
+        clips = []
+        for number, text in enumerate(texts):
+            voice = voices[number % len(voices)] if voices else sample_voice(rng)
+            clips.append(Clip(text, speak(text, voice, sample_manner(rng))))
+        return clips
+
+    sets = {
+        "held-out sentences, known voices": spoken(sentences[:200], None),
+        "free sentences, known voices": spoken([*HAND_WRITTEN, *HAND_WRITTEN], None),
+        "held-out sentences, unknown espeak voices": spoken(sentences[200:320], HELD_OUT_ESPEAK),
+        "held-out sentences, unknown flite voice": spoken(sentences[320:], HELD_OUT_FLITE),
+    }
+    if recordings is not None:
+        strings = [rng.choices(range(10), k=rng.randint(3, 6)) for _ in range(100)]
+        sets["real digit strings, unknown speaker"] = [
+            Clip(*recordings.string(HELD_OUT_SPEAKER, digits, rng)) for digits in strings
+        ]
+        sets["real single digits, unknown speaker"] = [
+            Clip(DIGITS[digit], samples)
+            for digit, takes in recordings.takes[HELD_OUT_SPEAKER].items()
+            for samples in takes
+        ]
+    return sets

@@ -97,6 +97,7 @@ def test_json_is_indented_and_keeps_letters_as_they_are():
         '  "schema": 1,\n'
         '  "audio": "à.wav",\n'
         '  "id": "à.wav",\n'
+        '  "offset": 0.0,\n'
         '  "duration": 1.0,\n'
         '  "text": "déjà vu",\n'
         '  "segments": [],\n'
@@ -156,9 +157,12 @@ def test_vtt_escapes_markup_after_wrapping():
 
     text = render(one_cue("a&b <i> --> c"), "vtt", options=options)
 
-    assert text.endswith("\na&amp;b\n&lt;i&gt; --&gt;\nc\n") or text.endswith(
-        "\na&amp;b\n&lt;i&gt;\n--&gt; c\n"
-    )
+    # the first line shows the 7 characters a&b <i>
+    assert text.endswith("\na&amp;b &lt;i&gt;\n--&gt; c\n")
+
+
+def test_vtt_leaves_quotes_as_they_are():
+    assert render(one_cue('it\'s "so"'), "vtt", options=OPTIONS).endswith('\nit\'s "so"\n')
 
 
 def test_tabs_and_line_breaks_in_tsv_text_become_spaces():
@@ -184,7 +188,7 @@ def test_hours_grow_beyond_two_digits():
 
 
 def test_a_cue_shorter_than_half_a_millisecond_is_not_empty():
-    transcript = one_cue("x", start=0.5, end=0.5001)
+    transcript = Transcript("a.wav", 1.0, "x", segments=(Segment("x", 0.5, 0.5001),))
 
     assert "00:00:00,500 --> 00:00:00,501\n" in render(transcript, "srt", options=OPTIONS)
 
@@ -202,6 +206,18 @@ def test_segments_keep_their_times_where_the_duration_is_not_known():
     transcript = Transcript("a.srt", 0.0, "one", segments=(Segment("one", 1.0, 2.0),))
 
     assert "1.000\t2.000\tone" in render(transcript, "tsv", options=OPTIONS)
+
+
+def test_segments_of_a_part_of_a_file_keep_the_times_of_the_file():
+    transcript = Transcript("a.wav", 2.0, "one", (Segment("one", 61.0, 62.0),), offset=60.0)
+
+    assert "61.000\t62.000\tone" in render(transcript, "tsv", options=OPTIONS)
+
+
+def test_a_cue_does_not_pass_the_end_of_a_part_of_a_file():
+    transcript = Transcript("a.wav", 1.9996, "one", (Segment("one", 61.0, 61.9996),), offset=60.0)
+
+    assert "61.000\t61.999\tone" in render(transcript, "tsv", options=OPTIONS)
 
 
 @pytest.mark.parametrize("name", ["srt", "vtt"])

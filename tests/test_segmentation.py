@@ -32,17 +32,17 @@ def texts(words: list[Word], options: SegmentOptions) -> list[str]:
 
 
 @st.composite
-def speech(draw: st.DrawFn) -> tuple[list[Word], float]:
+def speech(draw: st.DrawFn) -> tuple[list[Word], dict[str, float]]:
     """Words in time order whose times may touch, overlap, be empty or leave the audio."""
+    offset = draw(st.just(0.0) | st.floats(0, 1000))
     tokens = draw(st.lists(st.text("abc", min_size=1, max_size=12), max_size=40))
     words = []
-    start = draw(st.floats(-0.1, 1))
+    start = offset + draw(st.floats(-0.1, 1))
     for token in tokens:
         length = draw(st.sampled_from([0.0, 0.0001, 0.02]) | st.floats(0, 2))
         words.append(Word(token, start, start + length, draw(st.floats(0, 1))))
         start += draw(st.sampled_from([0.0, 0.0001]) | st.floats(0, 3))
-    duration = draw(st.floats(0.05, 100))
-    return words, duration
+    return words, {"duration": draw(st.floats(0.05, 100)), "offset": offset}
 
 
 options_of_any_size = st.builds(
@@ -126,6 +126,14 @@ def test_words_per_line_limit_the_words_of_a_segment():
     assert texts(spoken("a b c d e f"), options) == ["a b c", "d e f"]
 
 
+def test_a_segment_full_of_short_words_counts_as_full():
+    # four words fill a segment however short they are, so three halves cost little
+    options = SegmentOptions(max_line_count=2, max_words_per_line=2)
+    words = spoken("a b c d e f", pauses={2: 0.45, 4: 0.45})
+
+    assert texts(words, options) == ["a b", "c d", "e f"]
+
+
 def test_a_word_longer_than_a_line_stands_alone():
     options = SegmentOptions(max_line_width=5, max_line_count=2)
 
@@ -179,6 +187,14 @@ def test_a_word_is_cut_at_the_end_of_the_audio_rounded_down():
     (segment,) = split_segments([Word("a", 0.5, 1.2, 1.0)], SegmentOptions(), duration=0.9996)
 
     assert (segment.start, segment.end) == (0.5, 0.999)
+
+
+def test_a_part_of_a_file_keeps_its_words_between_its_own_ends():
+    words = [Word("a", 9.9, 10.2, 1.0), Word("b", 10.3, 12.1, 1.0)]
+
+    (segment,) = split_segments(words, SegmentOptions(), duration=2.0, offset=10.0)
+
+    assert (segment.start, segment.end) == (10.0, 12.0)
 
 
 def test_a_word_that_is_moved_keeps_its_characters_inside():
@@ -269,12 +285,13 @@ def test_blank_text_has_no_lines():
 
 @given(speech(), options_of_any_size)
 def test_segments_are_apart_in_order_longer_than_zero_and_inside_the_audio(given_speech, options):
-    words, duration = given_speech
+    words, audio = given_speech
 
-    segments = split_segments(words, options, duration=duration)
+    segments = split_segments(words, options, **audio)
 
     for segment in segments:
-        assert 0 <= segment.start < segment.end <= duration
+        assert audio["offset"] <= segment.start < segment.end
+        assert segment.end <= audio["offset"] + audio["duration"]
         assert round(segment.start * 1000) < round(segment.end * 1000)
         assert (segment.start, segment.end) == (segment.words[0].start, segment.words[-1].end)
     for before, after in pairwise(segments):
@@ -283,9 +300,9 @@ def test_segments_are_apart_in_order_longer_than_zero_and_inside_the_audio(given
 
 @given(speech(), options_of_any_size)
 def test_every_word_is_kept_in_order_and_longer_than_zero(given_speech, options):
-    words, duration = given_speech
+    words, audio = given_speech
 
-    segments = split_segments(words, options, duration=duration)
+    segments = split_segments(words, options, **audio)
 
     kept = [word for segment in segments for word in segment.words]
     assert [(w.text, w.score) for w in kept] == [(w.text, w.score) for w in words]
@@ -295,9 +312,9 @@ def test_every_word_is_kept_in_order_and_longer_than_zero(given_speech, options)
 
 @given(speech(), options_of_any_size)
 def test_every_segment_fits_on_the_screen_or_is_one_long_word(given_speech, options):
-    words, duration = given_speech
+    words, audio = given_speech
 
-    for segment in split_segments(words, options, duration=duration):
+    for segment in split_segments(words, options, **audio):
         lines = wrap_lines(segment.text, options)
 
         assert " ".join(lines) == segment.text == " ".join(word.text for word in segment.words)
@@ -309,9 +326,9 @@ def test_every_segment_fits_on_the_screen_or_is_one_long_word(given_speech, opti
 
 @given(speech(), options_of_any_size)
 def test_no_segment_holds_a_pause_longer_than_the_limit(given_speech, options):
-    words, duration = given_speech
+    words, audio = given_speech
 
-    for segment in split_segments(words, options, duration=duration):
+    for segment in split_segments(words, options, **audio):
         for before, after in pairwise(segment.words):
             assert round(after.start - before.end, 3) <= options.max_pause
 

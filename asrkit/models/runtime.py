@@ -1,12 +1,15 @@
-"""The one way from a checkpoint to a module."""
+"""From a checkpoint to a module, and from arrays to arrays through it."""
 
 from __future__ import annotations
 
 import importlib
+from collections.abc import Sequence
 from types import ModuleType
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import nn
 
 from asrkit.checkpoint import Checkpoint, fill_module, resolve
@@ -16,17 +19,11 @@ from asrkit.models import FAMILIES
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 
 # Weights that published checkpoints hold and inference does not read: pre-training's quantizer
-# and projections, SpecAugment's mask, batch norm's counter.
-_UNUSED = (
-    r"(.*\.)?masked_spec_embed",
-    r"quantizer\..*",
-    r"project_(hid|q)\..*",
-    r"(.*\.)?label_embs_concat",
-    r"(.*\.)?final_proj\..*",
-    r"objective\..*",
-    r".*\.num_batches_tracked",
-)
-_ANY_HEAD = (r"lm_head\..*", r"projector\..*", r"classifier\..*", r"layer_weights")
+# and projections, SpecAugment's mask.
+_UNUSED = ("*masked_spec_embed", "quantizer.*", "project_hid.*", "project_q.*", "objective.*")
+_UNUSED_HUBERT = ("*label_embs_concat", "*final_proj.*")
+_HEADS = ("lm_head.*", "projector.*", "classifier.*", "layer_weights")
+_COUNTERS = ("*.num_batches_tracked",)
 
 
 def load_model(
@@ -71,9 +68,9 @@ def build_model(
     try:
         settings = model_class.config_class.from_dict(config)
     except CheckpointError as error:
-        raise CheckpointError(f"{checkpoint.id}: {error.message}", hint=error.hint) from error
+        raise error.about(checkpoint.id) from error
     with torch.device("meta"):
-        module: nn.Module = model_class(settings)
+        module: nn.Module = model_class(settings).to(DTYPES[dtype])
     has_head = bool(model_class.base_prefix)
     tensors = family.rename_keys(checkpoint.load_tensors(), config["model_type"], head=has_head)
     if has_head and "lm_head.weight" not in tensors:
@@ -81,13 +78,12 @@ def build_model(
             f"{checkpoint.id}: there is no CTC head in the weights (lm_head.weight is missing)",
             hint="this is a base model; choose a checkpoint that was fine-tuned for recognition",
         )
-    tensors = {name: tensor.to(DTYPES[dtype]) for name, tensor in tensors.items()}
     fill_module(
         module,
         tensors,
-        tolerate_missing=(),
-        tolerate_unexpected=_UNUSED if has_head else (*_UNUSED, *_ANY_HEAD),
         source=checkpoint.id,
+        tolerate_missing=_COUNTERS,
+        tolerate_unexpected=(*_UNUSED, *_UNUSED_HUBERT, *_COUNTERS, *(() if has_head else _HEADS)),
     )
     return module.to(target).eval()
 
@@ -139,3 +135,31 @@ def select_device(name: str) -> torch.device:
     if not is_there.get(device.type, False):
         raise UsageError(f"device {name!r} is not available on this machine", hint="--device cpu")
     return device
+
+
+def set_num_threads(count: int) -> None:
+    """CPU threads of one matrix product."""
+    torch.set_num_threads(count)
+
+
+def ctc_log_probs(
+    model: nn.Module, waveforms: Sequence[NDArray[np.float32]]
+) -> list[NDArray[np.float32]]:
+    """Run one padded batch through a CTC model.
+
+    Args:
+        model: from `load_model` with head "ctc".
+        waveforms: (T,) prepared samples each.
+
+    Returns:
+        (F, V) natural log-probabilities each, in float32, without padding.
+    """
+    lengths = [len(samples) for samples in waveforms]
+    values = np.zeros((len(waveforms), max(lengths)), dtype=np.float32)
+    for row, samples in zip(values, waveforms, strict=True):
+        row[: len(samples)] = samples
+    device = next(model.parameters()).device
+    with torch.inference_mode():
+        output = model(torch.from_numpy(values).to(device), torch.tensor(lengths, device=device))
+        scores = torch.log_softmax(output.logits, dim=-1, dtype=torch.float32).cpu().numpy()
+    return [item[:frames] for item, frames in zip(scores, output.lengths.tolist(), strict=True)]

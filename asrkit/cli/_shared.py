@@ -1,0 +1,339 @@
+"""What the subcommands share: options, the console, progress, results on stdout."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from asrkit.errors import AsrkitError, ExitCode
+from asrkit.types import AudioInput, ModelOptions
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
+    from asrkit.inputs import FailedInput
+    from asrkit.outputs import Target
+
+_INPUT, _MODEL, _OUTPUT, _RUN = "Input", "Model", "Output", "Running"
+_MAX_PROBED = 5_000  # files whose length is looked up for the progress bar
+
+# ---------------------------------------------------------------------------- options, as aliases
+# The defaults stand in the dataclasses of asrkit.types; a command takes them from there.
+
+Inputs = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="INPUT",
+        help="Audio or video files, directories (with -r), quoted globs, manifests (.jsonl .csv "
+        ".tsv), or - for standard input.",
+        show_default=False,
+    ),
+]
+Recursive = Annotated[
+    bool,
+    typer.Option(
+        "--recursive", "-r", metavar="", help="Search directories.", rich_help_panel=_INPUT
+    ),
+]
+FilesFrom = Annotated[
+    str | None,
+    typer.Option(
+        metavar="FILE",
+        help="Read input names from FILE (- for standard input), one a line or NUL-separated.",
+        rich_help_panel=_INPUT,
+    ),
+]
+AudioColumn = Annotated[
+    str,
+    typer.Option(metavar="NAME", help="Manifest column of paths.", rich_help_panel=_INPUT),
+]
+TextColumn = Annotated[
+    str,
+    typer.Option(
+        metavar="NAME", help="Manifest column of reference texts.", rich_help_panel=_INPUT
+    ),
+]
+IdColumn = Annotated[
+    str,
+    typer.Option(metavar="NAME", help="Manifest column of ids.", rich_help_panel=_INPUT),
+]
+Channel = Annotated[
+    str,
+    typer.Option(
+        metavar="mix|N",
+        help="Channel to hear: all mixed, or one by its number from 0.",
+        rich_help_panel=_INPUT,
+    ),
+]
+Model = Annotated[
+    str | None,
+    typer.Option(
+        "--model",
+        "-m",
+        metavar="SOURCE",
+        envvar="ASRKIT_MODEL",
+        help="Hub id (user/name or user/name@revision), directory, or embedded model.",
+        show_default=ModelOptions.model,
+        rich_help_panel=_MODEL,
+    ),
+]
+Revision = Annotated[
+    str | None,
+    typer.Option(
+        metavar="REV",
+        envvar="ASRKIT_REVISION",
+        help="Branch, tag or commit of a Hub id.",
+        rich_help_panel=_MODEL,
+    ),
+]
+Device = Annotated[
+    str,
+    typer.Option(
+        metavar="auto|cpu|cuda[:N]|mps",
+        envvar="ASRKIT_DEVICE",
+        help="Where the model runs.",
+        rich_help_panel=_MODEL,
+    ),
+]
+Dtype = Annotated[
+    str,
+    typer.Option(
+        metavar="float32|float16|bfloat16",
+        envvar="ASRKIT_DTYPE",
+        help="Numbers that the model computes in.",
+        rich_help_panel=_MODEL,
+    ),
+]
+CacheDir = Annotated[
+    str | None,
+    typer.Option(
+        metavar="DIR",
+        envvar="ASRKIT_CACHE_DIR",
+        help="Where Hub files are kept; the standard Hugging Face cache unless given.",
+        rich_help_panel=_MODEL,
+    ),
+]
+Offline = Annotated[
+    bool,
+    typer.Option(
+        "--offline",
+        metavar="",
+        envvar="ASRKIT_OFFLINE",
+        help="Never open a connection; exit with 5 if the model is not in the cache.",
+        rich_help_panel=_MODEL,
+    ),
+]
+Threads = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        metavar="N",
+        envvar="ASRKIT_THREADS",
+        help="CPU threads of the model; all cores unless given.",
+        rich_help_panel=_RUN,
+    ),
+]
+BatchSize = Annotated[
+    int,
+    typer.Option(
+        min=1,
+        metavar="N",
+        envvar="ASRKIT_BATCH_SIZE",
+        help="Chunks of audio that go through the model together.",
+        rich_help_panel=_RUN,
+    ),
+]
+Formats = Annotated[
+    str | None,
+    typer.Option(
+        "--format",
+        "-f",
+        metavar="NAME[,NAME...]",
+        envvar="ASRKIT_FORMAT",
+        help="txt, srt, vtt, json, jsonl, tsv; several at once with -o DIR.",
+        show_default="the suffix of -o, or txt",
+        rich_help_panel=_OUTPUT,
+    ),
+]
+Output = Annotated[
+    str,
+    typer.Option(
+        "--output",
+        "-o",
+        metavar="FILE|DIR|-",
+        help="A file, a directory (one file an input and format), or standard output.",
+        rich_help_panel=_OUTPUT,
+    ),
+]
+DryRun = Annotated[
+    bool,
+    typer.Option(
+        "--dry-run", metavar="", help="Say what would be done, and stop.", rich_help_panel=_RUN
+    ),
+]
+Quiet = Annotated[
+    bool,
+    typer.Option("--quiet", "-q", metavar="", help="Errors only on stderr.", rich_help_panel=_RUN),
+]
+Verbose = Annotated[
+    bool,
+    typer.Option("--verbose", "-v", metavar="", help="More on stderr.", rich_help_panel=_RUN),
+]
+Debug = Annotated[
+    bool,
+    typer.Option("--debug", metavar="", help="Show tracebacks of errors.", rich_help_panel=_RUN),
+]
+
+
+# ------------------------------------------------------------------------------- stdout, stderr
+
+
+@dataclass
+class Console:
+    """Everything that is not a result: messages, progress and the summary, on stderr.
+
+    Attributes:
+        is_quiet: errors only.
+        is_verbose: details too.
+    """
+
+    is_quiet: bool = False
+    is_verbose: bool = False
+    seconds_done: float = 0.0
+    num_done: int = 0
+    num_failed: int = 0
+    _started: float = field(default_factory=time.monotonic)
+    _progress: Progress | None = None
+
+    def __post_init__(self) -> None:
+        level = logging.ERROR if self.is_quiet else logging.INFO if self.is_verbose else None
+        logging.basicConfig(format="%(levelname)s: %(message)s".lower(), stream=sys.stderr)
+        logging.getLogger("asrkit").setLevel(level or logging.WARNING)
+
+    def say(self, message: str) -> None:
+        """A line for people; silent with --quiet."""
+        if not self.is_quiet:
+            self._line(message)
+
+    def detail(self, message: str) -> None:
+        """A line that only --verbose shows."""
+        if self.is_verbose and not self.is_quiet:
+            self._line(message)
+
+    def failure(self, error: AsrkitError) -> None:
+        """One input failed; the others go on."""
+        self.num_failed += 1
+        self._line(f"error: {error.message}")
+        if error.hint:
+            self._line(f"hint: {error.hint}")
+
+    def _line(self, message: str) -> None:
+        if self._progress is not None:
+            self._progress.console.print(message, markup=False, highlight=False, soft_wrap=True)
+        else:
+            typer.echo(message, err=True)
+
+    def show_plan(self, inputs: Sequence[AudioInput | FailedInput], target: Target) -> None:
+        """Print what would be read and written, one line an input."""
+        from asrkit.inputs import FailedInput
+        from asrkit.outputs import write_stdout
+
+        for item, files in zip(inputs, target.files(inputs), strict=True):
+            if isinstance(item, FailedInput):
+                self.failure(item.error)
+                continue
+            self.num_done += 1
+            written = ", ".join(map(str, files.values())) or str(target.file or "standard output")
+            write_stdout(f"{item.path} -> {written}\n")
+
+    @contextmanager
+    def progress(self, inputs: Sequence[AudioInput | FailedInput]) -> Iterator[Console]:
+        """Show how much of the audio is done; only on a terminal."""
+        self._started = time.monotonic()
+        if self.is_quiet or not sys.stderr.isatty():
+            yield self
+            return
+        from rich.console import Console as RichConsole
+        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+        columns = (
+            TextColumn("{task.fields[files]}"),
+            BarColumn(),
+            TextColumn("{task.percentage:>3.0f} %"),
+            TextColumn("{task.fields[speed]}"),
+            TextColumn("ETA"),
+            TimeRemainingColumn(),
+        )
+        with Progress(*columns, console=RichConsole(stderr=True), transient=True) as progress:
+            self._progress = progress
+            progress.add_task("", total=_total_seconds(inputs), files="", speed="")
+            try:
+                yield self
+            finally:
+                self._progress = None
+
+    def advance(self, seconds: float) -> None:
+        """So much more audio is done."""
+        self.seconds_done += seconds
+        if self._progress is not None:
+            speed = self.seconds_done / max(time.monotonic() - self._started, 1e-3)
+            self._progress.update(
+                self._progress.task_ids[0],
+                advance=seconds,
+                files=f"{self.num_done} done",
+                speed=f"{speed:.1f} x real time",
+            )
+
+    def summary(self) -> None:
+        """The line at the end: files, audio, time, speed, failures."""
+        elapsed = time.monotonic() - self._started
+        parts = [
+            f"{self.num_done} file{'s' if self.num_done != 1 else ''}",
+            f"{in_words(self.seconds_done)} of audio",
+            f"{in_words(elapsed)}",
+            f"{self.seconds_done / max(elapsed, 1e-9):.1f} x real time",
+        ]
+        if self.num_failed:
+            parts.append(f"{self.num_failed} failed")
+        self.say(" · ".join(parts))
+
+    def exit_code(self) -> ExitCode:
+        """What the numbers of done and failed inputs mean to the shell."""
+        if not self.num_failed:
+            return ExitCode.OK
+        return ExitCode.SOME_FAILED if self.num_done else ExitCode.NOTHING_DONE
+
+
+def _total_seconds(inputs: Sequence[AudioInput | FailedInput]) -> float | None:
+    """Seconds of audio in all inputs by their headers; None if too many or one does not say."""
+    from asrkit.audio import open_audio
+    from asrkit.inputs import FailedInput
+
+    total = 0.0
+    for item in inputs:
+        if isinstance(item, FailedInput):
+            continue
+        if item.path == "-" or len(inputs) > _MAX_PROBED:
+            return None
+        with suppress(AsrkitError), open_audio(item, sample_rate=16_000) as reader:
+            if reader.duration is None:
+                return None
+            total += reader.duration
+    return total
+
+
+def in_words(seconds: float) -> str:
+    """A duration for people: 4.2 s, 2 m 31 s, 3 h 04 m."""
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} m {rest:02} s"
+    return f"{minutes // 60} h {minutes % 60:02} m"

@@ -1,0 +1,165 @@
+"""`asrkit transcribe`: audio in, text and subtitles out."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from asrkit.cli import _shared as shared
+from asrkit.types import ModelOptions, SegmentOptions, TranscribeOptions
+
+_MODEL = ModelOptions()
+_OPTIONS = TranscribeOptions()
+_SEGMENTS = SegmentOptions()
+_DECODING, _SUBTITLES = "Decoding", "Subtitles"
+
+DEMO_NOTE = (
+    "note: no --model given; the embedded demo model knows a few hundred English words of "
+    "synthetic speech. For real speech: --model facebook/wav2vec2-base-960h"
+)
+
+
+def transcribe(
+    inputs: shared.Inputs = None,
+    recursive: shared.Recursive = False,
+    files_from: shared.FilesFrom = None,
+    audio_column: shared.AudioColumn = "audio_filepath",
+    text_column: shared.TextColumn = "text",
+    id_column: shared.IdColumn = "id",
+    channel: shared.Channel = _OPTIONS.channel,
+    model: shared.Model = None,
+    revision: shared.Revision = _MODEL.revision,
+    device: shared.Device = _MODEL.device,
+    dtype: shared.Dtype = _MODEL.dtype,
+    cache_dir: shared.CacheDir = _MODEL.cache_dir,
+    offline: shared.Offline = _MODEL.offline,
+    timestamps: Annotated[
+        str,
+        typer.Option(
+            metavar="none|segment|word|char",
+            help="The finest times in json and jsonl.",
+            rich_help_panel=_DECODING,
+        ),
+    ] = _OPTIONS.timestamps,
+    chunk_length: Annotated[
+        float,
+        typer.Option(
+            metavar="SECONDS",
+            help="Longest stretch that the model hears at once.",
+            rich_help_panel=_DECODING,
+        ),
+    ] = _OPTIONS.chunk_length,
+    stride: Annotated[
+        float,
+        typer.Option(
+            metavar="SECONDS",
+            help="Context on each side of a chunk of longer audio.",
+            rich_help_panel=_DECODING,
+        ),
+    ] = _OPTIONS.stride,
+    formats: shared.Formats = None,
+    output: shared.Output = "-",
+    max_line_width: Annotated[
+        int,
+        typer.Option(
+            min=1,
+            metavar="N",
+            help="Characters in a line of a subtitle.",
+            rich_help_panel=_SUBTITLES,
+        ),
+    ] = _SEGMENTS.max_line_width,
+    max_line_count: Annotated[
+        int,
+        typer.Option(min=1, metavar="N", help="Lines of a subtitle.", rich_help_panel=_SUBTITLES),
+    ] = _SEGMENTS.max_line_count,
+    max_words_per_line: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            metavar="N",
+            help="Words in a line of a subtitle; no limit unless given.",
+            rich_help_panel=_SUBTITLES,
+        ),
+    ] = _SEGMENTS.max_words_per_line,
+    max_pause: Annotated[
+        float,
+        typer.Option(
+            min=0.0,
+            metavar="SECONDS",
+            help="A longer silence ends a subtitle.",
+            rich_help_panel=_SUBTITLES,
+        ),
+    ] = _SEGMENTS.max_pause,
+    batch_size: shared.BatchSize = _OPTIONS.batch_size,
+    threads: shared.Threads = None,
+    dry_run: shared.DryRun = False,
+    quiet: shared.Quiet = False,
+    verbose: shared.Verbose = False,
+    debug: shared.Debug = False,
+) -> int:
+    """Transcribe audio to text or subtitles.
+
+    One input prints its text; several print path<TAB>text lines, in order.
+    With -o and -f the results go to files. All else goes to standard error.
+
+    Examples:
+      asrkit transcribe talk.mp3
+      asrkit transcribe talk.mp3 -o talk.srt
+      asrkit transcribe recordings/ -r -f txt,srt,json -o transcripts/
+      curl -s https://example.org/talk.ogg | asrkit transcribe -
+    """
+    from asrkit.inputs import FailedInput, expand_inputs
+    from asrkit.outputs import Target
+
+    console = shared.Console(is_quiet=quiet, is_verbose=verbose)
+    options = TranscribeOptions(
+        timestamps=timestamps,
+        chunk_length=chunk_length,
+        stride=stride,
+        batch_size=batch_size,
+        channel=channel,
+        segments=SegmentOptions(max_pause, max_line_width, max_line_count, max_words_per_line),
+    )
+    source = ModelOptions(model or _MODEL.model, revision, device, dtype, cache_dir, offline)
+    items = expand_inputs(
+        inputs or [],
+        recursive=recursive,
+        files_from=files_from,
+        audio_column=audio_column,
+        text_column=text_column,
+        id_column=id_column,
+    )
+    is_single = len(items) == 1 and getattr(items[0], "path", None) in (inputs or [])
+    target = Target.parse(output, formats, is_single=is_single)
+    target.check(items, has_times=timestamps != "none")
+    if dry_run:
+        console.show_plan(items, target)
+        console.say(f"{source}\n{options}")
+        return console.exit_code()
+    failed = [item for item in items if isinstance(item, FailedInput)]
+    if len(failed) == len(items):  # no need to load a model
+        for item in failed:
+            console.failure(item.error)
+        return console.exit_code()
+
+    from asrkit.models.runtime import set_num_threads
+    from asrkit.tasks.recognizer import Recognizer
+    from asrkit.tasks.transcribe import transcribe_stream
+
+    if threads is not None:
+        set_num_threads(threads)
+    if model is None:
+        console.say(DEMO_NOTE)
+    recognizer = Recognizer.load(source)
+    console.detail(recognizer.describe())
+    with target.open(items, options.segments) as write, console.progress(items):
+        results = transcribe_stream(items, recognizer, options, on_progress=console.advance)
+        for index, result in enumerate(results):
+            write(index, result)
+            if isinstance(result, FailedInput):
+                console.failure(result.error)
+            else:
+                console.num_done += 1
+    console.summary()
+    return console.exit_code()

@@ -1,0 +1,83 @@
+"""A CTC model with all that stands between samples and text."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from asrkit.checkpoint import resolve
+from asrkit.errors import CheckpointError
+from asrkit.frontend import WaveformFrontend
+from asrkit.models.runtime import build_model, ctc_log_probs
+from asrkit.models.wav2vec2 import Wav2Vec2ForCTC
+from asrkit.text import CTCVocabulary
+from asrkit.types import ModelInfo, ModelOptions
+
+
+@dataclass(frozen=True)
+class Recognizer:
+    """A model, its front end and its vocabulary.
+
+    Attributes:
+        model: in eval mode, on its device.
+        frontend: prepares samples.
+        vocabulary: spells tokens.
+        info: names the weights in results.
+    """
+
+    model: Wav2Vec2ForCTC
+    frontend: WaveformFrontend
+    vocabulary: CTCVocabulary
+    info: ModelInfo
+
+    @classmethod
+    def load(cls, options: ModelOptions) -> Recognizer:
+        """Load a checkpoint with a CTC head, its front end and its vocabulary.
+
+        Raises:
+            CheckpointError: not found, unreadable, not supported, or without a vocabulary.
+        """
+        checkpoint = resolve(
+            options.model,
+            revision=options.revision,
+            cache_dir=options.cache_dir,
+            offline=options.offline,
+        )
+        model = build_model(checkpoint, head="ctc", device=options.device, dtype=options.dtype)
+        assert isinstance(model, Wav2Vec2ForCTC)  # for the type checker; head="ctc" gives no other
+        try:
+            vocabulary = CTCVocabulary.from_files(
+                checkpoint.read_json("vocab.json"),
+                tokenizer_config=checkpoint.read_json("tokenizer_config.json", required=False),
+                special_tokens_map=checkpoint.read_json("special_tokens_map.json", required=False),
+                added_tokens=checkpoint.read_json("added_tokens.json", required=False),
+            )
+            frontend = WaveformFrontend.from_dict(
+                checkpoint.read_json("preprocessor_config.json", required=False)
+            )
+        except CheckpointError as error:
+            raise error.about(checkpoint.id) from error
+        if vocabulary.blank >= model.config.vocab_size:
+            raise CheckpointError(
+                f"{checkpoint.id}: the blank has index {vocabulary.blank}, but the model has only "
+                f"{model.config.vocab_size} outputs"
+            )
+        info = ModelInfo(checkpoint.id, checkpoint.revision, options.dtype)
+        return cls(model, frontend, vocabulary, info)
+
+    def describe(self) -> str:
+        """One line for people: which model, how large, where."""
+        weight = self.model.lm_head.weight
+        millions = sum(item.numel() for item in self.model.parameters()) / 1e6
+        revision = f"@{self.info.revision[:12]}" if self.info.revision else ""
+        return (
+            f"{self.info.id}{revision}: {type(self.model).__name__}, {millions:.1f} M parameters, "
+            f"{self.info.dtype} on {weight.device}"
+        )
+
+    def log_probs(self, waveforms: Sequence[NDArray[np.float32]]) -> list[NDArray[np.float32]]:
+        """Score one batch: (T,) samples each, as read, to (F, V) log-probabilities each."""
+        return ctc_log_probs(self.model, [self.frontend(samples) for samples in waveforms])
