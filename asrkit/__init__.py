@@ -6,15 +6,37 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from asrkit.audio import read_audio as read_audio
+    from asrkit.errors import AsrkitError as AsrkitError
     from asrkit.models.runtime import load_model as load_model
+    from asrkit.tasks.recognizer import Recognizer as Recognizer
     from asrkit.tasks.transcribe import transcribe as transcribe
+    from asrkit.types import Audio as Audio
+    from asrkit.types import Transcript as Transcript
 
 __version__ = "0.1.0"
 
 # Public name -> where it lives. Loaded on first use, so that `import asrkit` costs nothing.
-_HOMES = {"load_model": "asrkit.models.runtime", "transcribe": "asrkit.tasks.transcribe"}
+_HOMES = {
+    "AsrkitError": "asrkit.errors",
+    "Audio": "asrkit.types",
+    "Recognizer": "asrkit.tasks.recognizer",
+    "Transcript": "asrkit.types",
+    "load_model": "asrkit.models.runtime",
+    "read_audio": "asrkit.audio",
+    "transcribe": "asrkit.tasks.transcribe",
+}
 
-__all__ = ["__version__", "load_model", "transcribe"]
+__all__ = [
+    "AsrkitError",
+    "Audio",
+    "Recognizer",
+    "Transcript",
+    "__version__",
+    "load_model",
+    "read_audio",
+    "transcribe",
+]
 
 
 def __getattr__(name: str) -> Any:

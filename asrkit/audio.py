@@ -15,7 +15,7 @@ import sys
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import IO
 
 import numpy as np
@@ -358,11 +358,3 @@ def _shown(path: str) -> str:
     if path == "-":
         return "standard input"
     return path if path.isprintable() else repr(path)
-
-
-def resample(audio: Audio, sample_rate: int) -> Audio:
-    """The same sound at another rate, in Hz."""
-    if audio.sample_rate == sample_rate:
-        return audio
-    samples = soxr.resample(audio.samples, audio.sample_rate, sample_rate, quality="HQ")
-    return replace(audio, samples=samples.astype(np.float32, copy=False), sample_rate=sample_rate)

@@ -225,6 +225,8 @@ class _SoundFileDecoder:
         """Seek where that is possible; the frame that the next read begins with."""
         if not start or not soundfile.SoundFile.seekable(self._file):
             return 0
+        if self.format == "MP3":
+            start = max(0, start - self.sample_rate)  # a frame may need bits of many before it
         try:
             position = int(self._file.seek(start))
         except soundfile.SoundFileError:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import glob
+import itertools
 import json
 import math
 import os
@@ -318,9 +319,14 @@ def _read_table(
     stream: IO[str], path: str, columns: _Columns
 ) -> Iterator[tuple[int, dict[str, Any] | ManifestError]]:
     """CSV with quotes as RFC 4180 has them; TSV without, for transcripts hold single quotes."""
+    first = stream.readline()
+    error = _encoding_error(first, f"{_shown(path)}:1")
+    if error is not None:
+        yield 1, error
+        return
     is_tsv = _suffix(path) == ".tsv"
     reader = csv.reader(
-        stream,
+        itertools.chain([first], stream),
         delimiter="\t" if is_tsv else ",",
         quoting=csv.QUOTE_NONE if is_tsv else csv.QUOTE_MINIMAL,
         strict=True,
@@ -342,13 +348,15 @@ def _read_table(
             continue
         error = _encoding_error("".join(row), place)
         if header is None:
-            if error is None and columns.audio not in row:
-                error = ManifestError(
-                    f"{place}: no column {columns.audio!r}, found {', '.join(row)}",
-                    hint="--audio-column names the column that holds the paths",
+            if columns.audio not in row:
+                yield (
+                    line,
+                    error
+                    or ManifestError(
+                        f"{place}: no column {columns.audio!r}, found {', '.join(row)}",
+                        hint="--audio-column names the column that holds the paths",
+                    ),
                 )
-            if error is not None:
-                yield line, error
                 return
             header = row
         elif error is not None:
@@ -477,10 +485,10 @@ def _name_below(path: str, root: str | None) -> str:
     relative = os.path.basename(path) if root is None else path
     if root:
         relative = os.path.relpath(path, root)
-    parts = PurePath(os.path.normpath(relative)).parts
-    if os.path.isabs(relative) or ".." in parts:
+    name = os.path.normpath(relative).replace(os.sep, "/")
+    if os.path.isabs(relative) or name.split("/")[0] == "..":
         return os.path.basename(path)
-    return "/".join(parts)
+    return name
 
 
 def _literal_root(pattern: str) -> str:

@@ -14,12 +14,13 @@ storage keys), then per key the number of elements and the elements.
 from __future__ import annotations
 
 import io
+import math
 import mmap
 import pickle
 import sys
 import zipfile
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import IO, TYPE_CHECKING, Any, ClassVar
@@ -97,11 +98,9 @@ _FindBuffer = Callable[[str, int, int], bytearray]
 class _Unpickler(pickle._Unpickler):
     """Runs a pickle in which only tensors and plain containers exist."""
 
-    dispatch: ClassVar = {
-        opcode: run
-        for opcode, run in pickle._Unpickler.dispatch.items()
-        if opcode != pickle.BYTEARRAY8[0]  # allocates whatever size it states
-    }
+    dispatch: ClassVar = dict(pickle._Unpickler.dispatch)
+    del dispatch[pickle.BYTEARRAY8[0]]  # allocates whatever size it states
+    del dispatch[pickle.ADDITEMS[0]], dispatch[pickle.FROZENSET[0]]  # hash anything, see _key
 
     def __init__(self, file: IO[bytes] | mmap.mmap, path: Path, find_buffer: _FindBuffer) -> None:
         super().__init__(file, encoding="utf-8")
@@ -127,7 +126,20 @@ class _Unpickler(pickle._Unpickler):
         kind, dtype, key, _location, num_elements, *view = pid
         if kind != "storage" or not isinstance(dtype, torch.dtype) or any(view):
             raise self._refusal(f"holds a {str(kind)[:200]!r} that is not a plain storage")
-        return _Storage(dtype, self._find_buffer(key, num_elements, dtype.itemsize))
+        return _Storage(dtype, self._find_buffer(_key(key), num_elements, dtype.itemsize))
+
+    def load_setitem(self: Any) -> None:
+        items = self.stack[-2:]
+        del self.stack[-2:]
+        self.stack[-1].update(_dict(zip(items[::2], items[1::2], strict=True)))
+
+    dispatch[pickle.SETITEM[0]] = load_setitem
+
+    def load_setitems(self: Any) -> None:
+        items = self.pop_mark()
+        self.stack[-1].update(_dict(zip(items[::2], items[1::2], strict=True)))
+
+    dispatch[pickle.SETITEMS[0]] = load_setitems
 
     def load_build(self: Any) -> None:
         self.stack.pop()  # the state: attributes that no tensor needs
@@ -143,14 +155,30 @@ class _Unpickler(pickle._Unpickler):
         )
 
 
+def _key(key: Any) -> Any:
+    """A key of a dict, or of a storage. Hashing a deep tuple overruns the stack of the process."""
+    if not isinstance(key, str | int):
+        raise TypeError(f"a {type(key).__name__} as a key, expected a name or a number")
+    return key
+
+
+def _dict(items: Iterable[tuple[Any, Any]] = ()) -> OrderedDict[Any, Any]:
+    return OrderedDict((_key(key), value) for key, value in items)
+
+
 def _rebuild_tensor(
     storage: _Storage, offset: int, size: Sequence[int], stride: Sequence[int], *_: object
 ) -> torch.Tensor:
     import torch
 
-    if not storage.buffer:
-        return torch.empty(0, dtype=storage.dtype).as_strided(size, stride, offset)
-    # as_strided refuses what would leave the buffer.
+    # Not left to as_strided: in torch 2.4 a large offset wraps around its bounds check.
+    reach = sum((n - 1) * step for n, step in zip(size, stride, strict=True)) + 1
+    end = offset + reach if all(size) else offset
+    available = len(storage.buffer) // storage.dtype.itemsize
+    if min(offset, *size, *stride, 0) < 0 or end > available or math.prod(size) > sys.maxsize:
+        raise ValueError(f"shape {size}, strides {stride} at {offset} of {available} elements")
+    if not available:
+        return torch.empty(0, dtype=storage.dtype).as_strided(size, stride)
     return torch.frombuffer(storage.buffer, dtype=storage.dtype).as_strided(size, stride, offset)
 
 
@@ -159,7 +187,7 @@ def _rebuild_parameter(data: torch.Tensor, *_: object) -> torch.Tensor:
 
 
 _CALLS: dict[str, Callable[..., object]] = {
-    "collections.OrderedDict": OrderedDict,
+    "collections.OrderedDict": _dict,
     "torch.Size": tuple,
     "torch._utils._rebuild_tensor": _rebuild_tensor,
     "torch._utils._rebuild_tensor_v2": _rebuild_tensor,
@@ -233,7 +261,7 @@ def _load_legacy(path: Path) -> Any:
         _check_byte_order("little" if next_pickle()["little_endian"] else "big", path)
         value = next_pickle()
         for key in next_pickle():
-            buffer = buffers.pop(key)
+            buffer = buffers.pop(_key(key))
             num_elements = int.from_bytes(stream.read(8), "little")
             _check_size(num_elements * item_sizes[key], len(buffer), f"{path}: storage {key}")
             content = stream.read(len(buffer))

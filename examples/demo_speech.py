@@ -1,9 +1,10 @@
 """The voices of the embedded demo models: espeak-ng, flite and recorded digits.
 
 `speak` turns a text into a waveform with one of two speech synthesisers that every distribution
-packages. `SpeechStore` keeps a large synthetic corpus in a few flat files that are filled by several
-processes, resumed after a stop, and read through memory maps. `DigitRecordings` reads the Free
-Spoken Digit Dataset (CC BY-SA 4.0), the only real speech that the demo models hear.
+packages. `SpeechStore` keeps a large synthetic corpus in a few flat files that several processes
+fill, that are resumed after a stop, and read through memory maps. `DigitRecordings` reads the Free
+Spoken Digit Dataset (CC BY-SA 4.0), the only real speech that the demo models hear. `Augmenter`
+varies all of it, and `evaluation_sets` says what is measured.
 
 Some voices and one speaker are held out: no demo model hears them before it is measured on them.
 """
@@ -133,7 +134,7 @@ def speak(text: str, voice: Voice, manner: Manner | None = None) -> Samples:
     samples = _trim(samples)
     if not samples.size:
         raise RuntimeError(f"{command[0]} said nothing for {text!r} as {voice}")
-    return (samples * (0.7 / np.abs(samples).max())).astype(np.float32)
+    return np.asarray(samples * (0.7 / np.abs(samples).max()), np.float32)
 
 
 def _read_streamed_wav(content: bytes) -> tuple[Samples, int]:
@@ -141,7 +142,7 @@ def _read_streamed_wav(content: bytes) -> tuple[Samples, int]:
     rate = int.from_bytes(content[24:28], "little")
     start = content.find(b"data") + 8
     stop = start + (len(content) - start) // 2 * 2
-    return np.frombuffer(content[start:stop], "<i2").astype(np.float32) / 32768, rate
+    return np.frombuffer(content[start:stop], "<i2").astype(np.float32), rate
 
 
 def _trim(samples: Samples, margin: float = 0.06) -> Samples:

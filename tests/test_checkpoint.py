@@ -18,6 +18,7 @@ import textwrap
 import zipfile
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ import huggingface_hub
 import numpy as np
 import pytest
 import torch
+from huggingface_hub import file_download
 from safetensors.torch import save as to_safetensors
 from safetensors.torch import save_file
 
@@ -547,6 +549,27 @@ def test_legacy_file_cut_anywhere_is_refused(tmp_path, size):
         safe_pickle.load(path)
 
 
+DEEP = b")" + b"\x85" * 300_000  # a tuple in a tuple in a tuple ...
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        b"}" + DEEP + b"Ns.",
+        b"}(" + DEEP + b"Nu.",
+        b"\x8f(" + DEEP + b"\x90.",
+        b"(" + DEEP + b"\x91.",
+        b"ccollections\nOrderedDict\n]" + DEEP + b"N\x86a\x85R.",
+        b"(X\x07\x00\x00\x00storagectorch\nFloatStorage\n" + DEEP + b"NK\x01tQ.",
+    ],
+)
+def test_deep_value_is_never_hashed(tmp_path, value):
+    (tmp_path / "x.bin").write_bytes(as_zip(b"\x80\x04" + value))
+
+    with pytest.raises(CheckpointError, match=r"TypeError|KeyError"):
+        safe_pickle.load(tmp_path / "x.bin")
+
+
 def rebuilt(numel: object, offset: object, size: object, stride: object) -> bytes:
     """A value pickle with one tensor over storage 0."""
 
@@ -569,6 +592,9 @@ def rebuilt(numel: object, offset: object, size: object, stride: object) -> byte
         (2, 0, (2,), (-1,)),
         (2, 0, (2, 2), (2, 1)),
         (2, 0, (2**62, 2**62), (1, 1)),
+        (2, 0, (2**62, 2**62), (0, 0)),
+        (2, 3, (0,), (1,)),
+        (2, 0, (2,), (1, 1)),
         (2, 2**62, (1,), (2**62,)),
         (2**40, 0, (2,), (1,)),
         (-2, 0, (0,), (1,)),
@@ -690,7 +716,7 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[HubServer]:
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     monkeypatch.delenv("HF_TOKEN", raising=False)
     with hub_server.serve() as server:
-        for name, value in {
+        constants = {
             "ENDPOINT": server.endpoint,
             "HUGGINGFACE_CO_URL_TEMPLATE": server.endpoint
             + "/{repo_id}/resolve/{revision}/{filename}",
@@ -698,8 +724,12 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[HubServer]:
             "HF_HUB_CACHE": str(tmp_path / "cache"),
             "HF_TOKEN_PATH": str(tmp_path / "no-token"),
             "AGENT_HARNESSES_PATH": str(tmp_path / "agents.json"),
-        }.items():
+            "DOWNLOAD_CHUNK_SIZE": 4,
+        }
+        for name, value in constants.items():
             monkeypatch.setattr(huggingface_hub.constants, name, value, raising=False)
+            if hasattr(file_download, name):  # older clients hold copies
+                monkeypatch.setattr(file_download, name, value)
         server.repositories[MODEL] = Repository()
         server.repositories[MODEL].commit(dict(FILES))
         yield server
@@ -805,9 +835,11 @@ def test_commit_that_another_program_cached_in_part_is_completed(hub):
     assert resolve(MODEL, revision=commit).path("vocab.json") is not None
 
 
-def test_cut_download_is_resumed(hub, monkeypatch):
-    monkeypatch.setattr(huggingface_hub.constants, "DOWNLOAD_CHUNK_SIZE", 4)
+def test_cut_download_is_resumed(hub):
     hub.cuts["model.safetensors"] = 10
+
+    with suppress(CheckpointError):  # clients before 1.0 give up, and resume when asked again
+        resolve(MODEL)
 
     assert equal(resolve(MODEL).load_tensors(), TENSORS)
     resumed = [r.range for r in hub.requests if r.path.endswith(".safetensors") and r.range]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from asrkit.audio import Chunk, chunk_audio, open_audio, resample
+from asrkit.audio import Chunk, chunk_audio, open_audio
 from asrkit.batch import map_in_batches
 from asrkit.ctc import BestPath, FrameClock, collapse
 from asrkit.errors import InputError, MissingExtraError, UsageError
@@ -167,14 +166,6 @@ class _Chunking:
             yield _Piece(FailedInput(item.source, error))
         else:
             yield _Piece(item)
-
-    @contextmanager
-    def _opened(self, item: AudioInput | Audio) -> Iterator[Iterator[NDArray[np.float32]]]:
-        if isinstance(item, Audio):
-            yield iter([resample(item, self.sample_rate).samples])
-            return
-        with open_audio(item, sample_rate=self.sample_rate, channel=self.channel) as reader:
-            yield reader.blocks()
 
     def trim(self, log_probs: NDArray[np.float32], chunk: Chunk) -> NDArray[np.float32]:
         """The frames (F, V) of a chunk that are not context.

@@ -1,0 +1,18 @@
+"""Settings of the whole test run."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+from hypothesis import settings
+
+settings.register_profile("default", deadline=None)  # a busy machine is not a failure
+settings.load_profile("default")
+
+
+@pytest.fixture(autouse=True)
+def _no_settings_from_outside(monkeypatch):
+    """No option comes from the environment of whoever runs the tests."""
+    for name in [name for name in os.environ if name.startswith("ASRKIT_")]:
+        monkeypatch.delenv(name)

@@ -1,0 +1,115 @@
+"""The house holds: imports run down, and light commands stay light."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import asrkit
+
+ROOT = Path(asrkit.__file__).parent
+# Rooms by floor, lowest first. A room imports from lower floors and from its own.
+FLOORS = (
+    {"errors", "types"},
+    {"audio", "ctc", "decoders", "formats", "frontend", "inputs", "outputs", "segmentation"}
+    | {"safe_pickle", "text"},
+    {"checkpoint", "models"},
+    {"batch", "tasks"},
+    {"cli"},
+    {"__main__"},
+)
+TORCH_ROOMS = {"checkpoint", "models", "safe_pickle"}
+HEAVY = {"torch", "numpy", "huggingface_hub", "pydantic", "soundfile", "soxr", "safetensors"}
+
+
+def room_of(path: Path) -> str:
+    return path.relative_to(ROOT).parts[0].removesuffix(".py")
+
+
+def floor_of(room: str) -> int:
+    (floor,) = [index for index, rooms in enumerate(FLOORS) if room in rooms]
+    return floor
+
+
+def imports(path: Path) -> list[str]:
+    """Every module that a file imports anywhere, by full name."""
+    names = []
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names += [node.module]
+    return names
+
+
+SOURCES = sorted(path for path in ROOT.rglob("*.py") if path != ROOT / "__init__.py")
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_imports_run_only_down(path):
+    floor = floor_of(room_of(path))
+
+    rooms = {name.split(".")[1] for name in imports(path) if name.startswith("asrkit.")}
+
+    assert {room for room in rooms if floor_of(room) > floor} == set()
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_only_the_model_rooms_import_torch(path):
+    has_torch = any(name.split(".")[0] == "torch" for name in imports(path))
+
+    assert not has_torch or room_of(path) in TORCH_ROOMS
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["--version"], ["transcribe", "--help"], ["transcribe", "--nonsense"]]
+)
+def test_help_imports_nothing_heavy(arguments):
+    code = (
+        "import sys; from asrkit.__main__ import main\n"
+        f"sys.argv = ['asrkit', *{arguments!r}]\n"
+        "try: main()\n"
+        "except SystemExit: pass\n"
+        f"print(sorted(set({sorted(HEAVY)!r}) & set(sys.modules)), file=sys.stderr)"
+    )
+
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+
+    assert result.stderr.splitlines()[-1] == "[]"
+
+
+def test_public_names_load_on_first_use():
+    code = "import asrkit, sys; assert 'torch' not in sys.modules; asrkit.load_model; asrkit.Audio"
+
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_every_public_name_exists():
+    assert [name for name in asrkit.__all__ if not hasattr(asrkit, name)] == []
+
+
+def test_the_changelog_begins_with_this_version():
+    changelog = (ROOT.parent / "CHANGELOG.md").read_text(encoding="utf-8")
+    headings = [line for line in changelog.splitlines() if line.startswith("## ")]
+
+    assert headings[0].startswith("## [Unreleased]")
+    assert headings[1].startswith(f"## [{asrkit.__version__}]")
+
+
+def test_extras_named_in_errors_exist():
+    project = (ROOT.parent / "pyproject.toml").read_text(encoding="utf-8")
+    extras = project.partition("[project.optional-dependencies]")[2].partition("\n[")[0]
+    named = {
+        node.value.value
+        for path in SOURCES
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.keyword)
+        and node.arg == "extra"
+        and isinstance(node.value, ast.Constant)
+    }
+
+    assert named <= {line.partition(" =")[0] for line in extras.splitlines()}

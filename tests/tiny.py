@@ -1,0 +1,49 @@
+"""A tiny random checkpoint with the published vocabulary, for tests that need any model."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+
+from asrkit.models.wav2vec2 import Wav2Vec2Config, Wav2Vec2ForCTC
+
+TOKENS = "<pad> <s> </s> <unk> | E T A O N I H S R D L U M W C F G Y P B V K ' X J Q Z".split()
+
+
+def tiny_config(**options: Any) -> Wav2Vec2Config:
+    """The published front half, narrow and shallow."""
+    small = {
+        "hidden_size": 24, "num_hidden_layers": 2, "num_attention_heads": 2,
+        "intermediate_size": 32, "conv_dim": (12,) * 7, "num_conv_pos_embeddings": 16,
+        "num_conv_pos_embedding_groups": 4,
+    }  # fmt: skip
+    return Wav2Vec2Config(**(small | options))
+
+
+def tiny_model(*, folder: Path | None = None, seed: int = 0, **options: Any) -> Any:
+    """The model; or its folder, after writing it there as a complete checkpoint."""
+    torch.manual_seed(seed)
+    config = tiny_config(**options)
+    model = Wav2Vec2ForCTC(config).eval()
+    with torch.no_grad():
+        model.lm_head.weight.normal_(0, 0.8)
+    if folder is None:
+        return model
+    folder.mkdir(exist_ok=True, parents=True)
+    kinds = {"model_type": "wav2vec2", "architectures": ["Wav2Vec2ForCTC"]}
+    files = {
+        "config.json": asdict(config) | kinds,
+        "vocab.json": {token: index for index, token in enumerate(TOKENS)},
+        "tokenizer_config.json": {"tokenizer_class": "Wav2Vec2CTCTokenizer"},
+        "preprocessor_config.json": {"sampling_rate": 16_000, "do_normalize": True},
+    }
+    for name, content in files.items():
+        (folder / name).write_text(json.dumps(content))
+    weights = {key: value.contiguous() for key, value in model.state_dict().items()}
+    save_file(weights, folder / "model.safetensors")
+    return folder
