@@ -141,7 +141,7 @@ class BatchMaker:
     def _load(self, utterance: Utterance) -> Samples:
         stop = utterance.start + utterance.length
         stored = self.samples[utterance.shard][utterance.start : stop]
-        return stored.astype(np.float32) / np.float32(32768)
+        return np.asarray(stored, np.float32)
 
     def _draw(self, size: int) -> Utterance:
         queue = self.queues[size]
