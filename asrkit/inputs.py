@@ -46,10 +46,12 @@ class FailedInput:
     Attributes:
         source: the argument, or file:line of a list or manifest.
         error: why.
+        id: the name of the input in results; the source when nothing else is given.
     """
 
     source: str
     error: AsrkitError
+    id: str = ""
 
 
 @dataclass(frozen=True)

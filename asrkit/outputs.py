@@ -164,7 +164,7 @@ class Target:
         """What one result adds to the stream that all results share."""
         (name,) = self.formats
         if isinstance(result, FailedInput):
-            return error_row(result.source, result.error) if name == "jsonl" else ""
+            return error_row(result.source, result.error, id=result.id) if name == "jsonl" else ""
         text = render(result, name, options=options)
         if name == "txt" and not self.is_single:
             return f"{result.id or result.source}\t{text}"

@@ -81,7 +81,6 @@ def transcribe_stream(
 
     Yields:
         One result an input, in order, as soon as it is complete.
-
     """
     chunking = _Chunking.of(recognizer, options)
     canonical = recognizer.vocabulary.canonical(recognizer.model.config.vocab_size)
@@ -163,7 +162,7 @@ class _Chunking:
                 ):
                     yield _Piece(item, chunk)
         except (InputError, MissingExtraError) as error:
-            yield _Piece(FailedInput(item.source, error))
+            yield _Piece(FailedInput(item.source, error, item.id))
         else:
             yield _Piece(item)
 
