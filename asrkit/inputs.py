@@ -65,28 +65,6 @@ class _Columns:
     duration: str = "duration"
 
 
-def expand_inputs(
-    arguments: Sequence[str],
-    *,
-    recursive: bool = False,
-    files_from: str | None = None,
-    audio_column: str = "audio_filepath",
-    text_column: str = "text",
-    id_column: str = "id",
-) -> list[AudioInput | FailedInput]:
-    """Everything that `iter_inputs` yields, at once: to see clashes before any work."""
-    return list(
-        iter_inputs(
-            arguments,
-            recursive=recursive,
-            files_from=files_from,
-            audio_column=audio_column,
-            text_column=text_column,
-            id_column=id_column,
-        )
-    )
-
-
 def iter_inputs(
     arguments: Sequence[str],
     *,

@@ -261,7 +261,7 @@ def test_debug_shows_where_an_error_came_from(model, sounds):
 
 
 def test_fault_in_asrkit_is_one_line_without_a_traceback(model, sounds, monkeypatch):
-    monkeypatch.setattr("asrkit.inputs.expand_inputs", lambda *a, **k: 1 / 0)
+    monkeypatch.setattr("asrkit.inputs.iter_inputs", lambda *a, **k: 1 / 0)
 
     result = run("a.wav", "-m", model)
 

@@ -109,7 +109,7 @@ def transcribe(
       asrkit transcribe recordings/ -r -f txt,srt,json -o transcripts/
       curl -s https://example.org/talk.ogg | asrkit transcribe -
     """
-    from asrkit.inputs import FailedInput, expand_inputs
+    from asrkit.inputs import FailedInput, iter_inputs
     from asrkit.outputs import Target
 
     console = shared.Console(is_quiet=quiet, is_verbose=verbose)
@@ -122,13 +122,15 @@ def transcribe(
         segments=SegmentOptions(max_pause, max_line_width, max_line_count, max_words_per_line),
     )
     source = ModelOptions(model or _MODEL.model, revision, device, dtype, cache_dir, offline)
-    items = expand_inputs(
-        inputs or [],
-        recursive=recursive,
-        files_from=files_from,
-        audio_column=audio_column,
-        text_column=text_column,
-        id_column=id_column,
+    items = list(
+        iter_inputs(
+            inputs or [],
+            recursive=recursive,
+            files_from=files_from,
+            audio_column=audio_column,
+            text_column=text_column,
+            id_column=id_column,
+        )
     )
     is_single = len(items) == 1 and getattr(items[0], "path", None) in (inputs or [])
     target = Target.parse(output, formats, is_single=is_single)
