@@ -22,9 +22,9 @@ CLIP = Path(__file__).parents[2] / "examples/audio/two-minutes.mp3"
 
 def tile(clip: Path, seconds: float, path: Path) -> None:
     """Write `clip` again and again until there are so many seconds."""
-    samples, rate = soundfile.read(clip, dtype="float32")
+    samples, rate = soundfile.read(clip, dtype="float32", always_2d=True)
     left = round(seconds * rate)
-    with soundfile.SoundFile(path, "w", rate, 1) as file:
+    with soundfile.SoundFile(path, "w", rate, samples.shape[1]) as file:
         while left > 0:
             file.write(samples[:left])
             left -= len(samples)
