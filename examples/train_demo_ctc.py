@@ -161,8 +161,7 @@ class BatchMaker:
         """
         kind = self.plan.random()
         if self.recordings is not None and kind < DIGIT_SHARE:
-            num_digits = self.plan.choice((1, 2, 4, 7) if longest > 3 else (1, 2))
-            size = {1: 2, 2: 3, 4: 5, 7: 9}[num_digits]
+            size = self.plan.choice((1, 2, 3, 5, 9) if longest > 3 else (2, 3))
             make = self._digits
         elif augment and kind < DIGIT_SHARE + JOINED_SHARE:
             size = self.plan.choice((16, 24))
@@ -224,9 +223,10 @@ class BatchMaker:
         digits = self.rng.choices(range(10), k=max(1, size - 2 + self.rng.randint(-1, 1)))
         while True:
             text, samples = self.recordings.string(speaker, digits, self.rng)
-            if len(samples) <= longest or len(digits) == 1:
+            if len(samples) <= longest:
                 return text, self._shape(samples, longest, 0.15, augment)
-            digits.pop()
+            if len(digits) > 1:
+                digits.pop()
 
 
 class Labels:
