@@ -119,6 +119,8 @@ class Alphabet:
         labels, is_bpe = content["labels"], content["is_bpe"]
         if not isinstance(labels, list) or not all(isinstance(label, str) for label in labels):
             raise CheckpointError(f"{path}: labels is not a list of strings")
+        if any(_has_surrogate(label) for label in labels):
+            raise CheckpointError(f"{path}: a label holds half a character (a lone surrogate)")
         if not isinstance(is_bpe, bool):
             raise CheckpointError(f"{path}: is_bpe is {is_bpe!r}, expected true or false")
         if BLANK not in labels:
@@ -157,6 +159,10 @@ def _boundary_style(token: str) -> str:
     if _SPECIAL.match(token) or token in (BLANK, BOUNDARY, _UNKNOWN_BPE):
         return token
     return BOUNDARY + token
+
+
+def _has_surrogate(label: str) -> bool:
+    return any("\ud800" <= character <= "\udfff" for character in label)
 
 
 def _shown(labels: Collection[str]) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import math
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TextIO
@@ -21,6 +22,8 @@ UNKNOWN = "<unk>"
 MAX_ORDER = 6  # as many as KenLM's package is built with
 _MISSING_UNKNOWN = -100.0  # log10, what KenLM gives <unk> in a model without it
 _NOTHING = (0.0, 0.0)
+_NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?|-inf")
+_BLANKS = " \t\r\n\v\f"
 
 Words = tuple[str, ...]
 
@@ -92,20 +95,20 @@ class ArpaModel:
                 self._read_ngram(lines, order, is_last=order == len(counts))
         lines.expect("\\end\\")
         for line in lines:
-            if line.strip():
+            if line.strip(_BLANKS):
                 raise lines.error(line, "nothing after \\end\\")
         return len(counts)
 
     def _read_counts(self, lines: _Lines) -> list[int]:
         line = next(lines)
-        while not line.strip() or line.startswith("#"):
+        while not line.strip(_BLANKS) or line.startswith("#"):
             line = next(lines)
         if line != "\\data\\":
             raise lines.error(line, "\\data\\")
         counts: list[int] = []
         while (line := next(lines)).strip():
             name, _, count = line.partition("=")
-            if name != f"ngram {len(counts) + 1}" or not _is_count(count.strip()):
+            if name != f"ngram {len(counts) + 1}" or not _is_count(count.strip(" \t")):
                 raise lines.error(line, f"ngram {len(counts) + 1}=<count>")
             counts.append(int(count))
         if not 1 <= len(counts) <= MAX_ORDER:
@@ -160,20 +163,16 @@ class _Lines:
     def expect(self, header: str) -> None:
         """Skip blank lines up to a header."""
         line = next(self)
-        while not line.strip():
+        while not line.strip(_BLANKS):
             line = next(self)
         if line != header:
             raise self.error(line, header)
 
     def number(self, text: str, line: str) -> float:
         """A float32 of the file."""
-        try:
-            value = _single(float(text))
-        except ValueError:
-            value = math.nan
-        if math.isnan(value) or "_" in text:
+        if not _NUMBER.fullmatch(text):
             raise self.error(line, "a number, a tab and an n-gram")
-        return value
+        return _single(float(text))
 
     def error(self, found: str, expected: str) -> CheckpointError:
         shown = found if len(found) <= 60 else found[:60] + "..."

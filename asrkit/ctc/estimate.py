@@ -91,9 +91,9 @@ def estimate(sentences: Iterable[str], *, order: int = 3, minimum_count: int = 1
     if minimum_count < 1:
         raise UsageError(f"minimum count {minimum_count} is below 1")
     counts = _count(sentences, order)
-    for table in counts[1:]:
-        for words in [words for words, count in table.items() if count < minimum_count]:
-            del table[words]
+    for rare in counts[1:]:
+        for words in [words for words, count in rare.items() if count < minimum_count]:
+            del rare[words]
 
     probabilities: list[dict[Words, float]] = []
     backoffs: dict[Words, float] = {}
@@ -110,7 +110,7 @@ def estimate(sentences: Iterable[str], *, order: int = 3, minimum_count: int = 1
         weights = {context: 1.0 - kept[context] / totals[context] for context in totals}
         lower = probabilities[-1] if probabilities else None
         uniform = 1.0 / (len(adjusted) + 1)  # with the unknown word
-        table = {}
+        table: dict[Words, float] = {}
         for words, count in adjusted.items():
             context = words[:-1]
             base = uniform if lower is None else lower[words[1:]]
