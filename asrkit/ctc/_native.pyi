@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asrkit.ctc.search import SearchOptions
+from asrkit.ctc.spans import Node, Placed
 
 class ArpaError(ValueError):
     """Not ARPA text; the message names the line."""
@@ -33,6 +34,10 @@ class Core:
         ngram: Ngram | None,
         has_lm: bool,
     ) -> None: ...
+    @staticmethod
+    def find_path(
+        rows: NDArray[np.float64], nodes: Sequence[Node], length: int, blank: int
+    ) -> list[Placed]: ...
     def search(
         self,
         offsets: NDArray[np.int64],

@@ -11,7 +11,7 @@ import os
 from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from numpy.typing import ArrayLike, NDArray
 from asrkit.ctc import lm as language_models
 from asrkit.ctc.alphabet import BLANK, FILE_NAME, SPACE, Alphabet
 from asrkit.ctc.lm import LanguageModel
-from asrkit.ctc.search import Candidates, Found, SearchOptions, search
+from asrkit.ctc.search import Candidates, Found, Lexicon, SearchOptions, search
 from asrkit.ctc.spans import Speller
 from asrkit.errors import InputError, UsageError
 from asrkit.types import Hypothesis
@@ -101,10 +101,11 @@ class BeamDecoder:
             score_boundary=_given(lm_score_boundary, defaults.score_boundary),
             lexicon_only=lexicon_only,
         )
-        self._speller = Speller(labels)
         self._core = self._build_core() if native or native is None else None
         if native and self._core is None:
             raise UsageError("the native core was not built, or cannot take a label with a space")
+        path_finder = self._core.find_path if self._core is not None else None
+        self._speller = Speller(labels, path_finder=path_finder)
 
     @classmethod
     def from_directory(
@@ -199,7 +200,7 @@ class BeamDecoder:
                 Found(*item) for item in self._core.search(*candidates, n_best, options, lookup)
             ]
         else:
-            texts = search(candidates, self.alphabet, self.lm, self.unigrams, options)
+            texts = search(candidates, self.alphabet, self.lm, self._lexicon, options)
             found = texts[:n_best]
         rows = partial(_rows, scores, normalise)
         return [self._hypothesis(item, rows) for item in found]
@@ -237,6 +238,11 @@ class BeamDecoder:
             return [decode(item) for item in batch]
         with ThreadPoolExecutor(min(num_threads, len(batch))) as pool:
             return list(pool.map(decode, batch))
+
+    @cached_property
+    def _lexicon(self) -> Lexicon | None:
+        """The lexicon as the Python search needs it."""
+        return None if self.unigrams is None else Lexicon(self.unigrams)
 
     def _build_core(self) -> Any:
         """The compiled search, or None if there is none for these labels."""

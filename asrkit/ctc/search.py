@@ -91,6 +91,20 @@ class Found(NamedTuple):
     lm_score: float
 
 
+class Lexicon:
+    """A set of words, and all that they start with.
+
+    Attributes:
+        words: the words.
+        starts: every start of a word, whole words included.
+    """
+
+    def __init__(self, words: Collection[str]) -> None:
+        """Index the words; takes a while for many."""
+        self.words = frozenset(words)
+        self.starts = frozenset(word[:end] for word in words for end in range(1, len(word) + 1))
+
+
 class _Beam(NamedTuple):
     """A text on its way through the frames.
 
@@ -121,7 +135,7 @@ def search(
     candidates: Candidates,
     alphabet: Alphabet,
     lm: LanguageModel | None,
-    unigrams: frozenset[str] | None,
+    lexicon: Lexicon | None,
     options: SearchOptions,
 ) -> list[Found]:
     """Find all texts that survive to the end, the best first.
@@ -130,13 +144,13 @@ def search(
         candidates: what to try in each frame.
         alphabet: what the labels are.
         lm: the language model, if any.
-        unigrams: the lexicon, if any.
+        lexicon: the words to prefer, if any.
         options: of this search.
 
     Source: BeamSearchDecoderCTC._decode_logits of pyctcdecode 0.5.0, which follows Hannun et al.
     2014, First-Pass Large Vocabulary Continuous Speech Recognition using Bi-Directional RNNs.
     """
-    scorer = _Scorer(lm, unigrams, options)
+    scorer = _Scorer(lm, lexicon, options)
     offsets, labels, log_probs = (array.tolist() for array in candidates)
     beams = [_Beam("", "", "", None, (), _NO_FRAMES, 0.0)]
     expand = _BPEExpansion() if alphabet.is_bpe else _expand
@@ -240,15 +254,16 @@ class _Scorer:
     """Adds to beams what language model, lexicon and hotwords say of their texts."""
 
     def __init__(
-        self, lm: LanguageModel | None, unigrams: frozenset[str] | None, options: SearchOptions
+        self, lm: LanguageModel | None, lexicon: Lexicon | None, options: SearchOptions
     ) -> None:
         self._lm = lm
-        self._unigrams = unigrams
+        self._words = lexicon.words if lexicon is not None else frozenset[str]()
+        self._starts = lexicon.starts if lexicon is not None else frozenset[str]()
+        self._has_lexicon = lexicon is not None
         self._options = options
         self._hotwords = frozenset(options.hotwords)
         self._hotword_starts = _starts(options.hotwords)
-        self._starts = frozenset(_starts(unigrams or ()))
-        self._has_costs = lm is not None or unigrams is not None
+        self._has_costs = lm is not None or lexicon is not None
         state = lm.ngrams.start_state(boundary=options.score_boundary) if lm is not None else None
         # Of each text: score with hotwords, score without them, and the language model's state.
         self._texts: dict[str, tuple[float, float, Any]] = {"": (0.0, 0.0, state)}
@@ -302,7 +317,7 @@ class _Scorer:
         if self._lm is not None:
             score, state = self._score_word(state, beam.next_word, is_end=is_end)
             raw += score
-        elif self._unigrams is not None and beam.next_word:
+        elif self._has_lexicon and beam.next_word:
             raw += 0.0 if self._is_listed(beam.next_word) else self._cost(beam.next_word)
         num_hotwords = sum(word in self._hotwords for word in text.split()) if self._hotwords else 0
         return raw + self._options.hotword_weight * num_hotwords, raw, state
@@ -316,7 +331,7 @@ class _Scorer:
         options, ngrams = self._options, self._lm.ngrams
         log10, end_state = ngrams.score(state, word)
         # PARITY: a text that ends in a space ends in the word "", which nothing knows.
-        if (self._unigrams and word not in self._unigrams) or word not in ngrams:
+        if (self._words and word not in self._words) or word not in ngrams:
             if options.lexicon_only and word and not self._is_listed(word):
                 return -math.inf, end_state
             log10 += options.unk_score_offset
@@ -348,11 +363,11 @@ class _Scorer:
         return cost * len(part) / LONG_WORD if len(part) > LONG_WORD else cost
 
     def _is_listed(self, word: str) -> bool:
-        return word in self._hotwords or (self._unigrams is not None and word in self._unigrams)
+        return word in self._hotwords or word in self._words
 
 
 def _starts(words: Collection[str]) -> dict[str, int]:
-    """Every start of a word, whole words included, with the length of the shortest such word."""
+    """Every start of a word, with the length of the shortest word that starts so."""
     starts: dict[str, int] = {}
     for word in sorted(words, key=len):
         for length in range(1, len(word) + 1):

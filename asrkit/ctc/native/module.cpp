@@ -6,6 +6,7 @@
 
 #include <optional>
 
+#include "path.h"
 #include "search.h"
 
 namespace py = pybind11;
@@ -51,6 +52,23 @@ asrkit::Candidates read_candidates(const Array<std::int64_t>& offsets,
   }
   return {offsets.data(), labels.data(), log_probs.data(),
           static_cast<std::int64_t>(offsets.size()) - 1};
+}
+
+std::vector<asrkit::Placed> find_path(const py::array_t<double>& rows,
+                                      const std::vector<asrkit::Node>& nodes, std::int32_t length,
+                                      std::int32_t blank) {
+  if (rows.ndim() != 2 || blank < 0 || blank >= rows.shape(1)) {
+    throw py::value_error("rows: expected two dimensions, and the blank among the columns");
+  }
+  for (const auto& [label, begin, end] : nodes) {
+    if (label < 0 || label >= rows.shape(1) || begin < 0 || begin >= end || end > length) {
+      throw py::value_error("nodes: out of range");
+    }
+  }
+  const auto at = rows.unchecked<2>();
+  return asrkit::find_path(
+      rows.shape(0), [&at](std::int64_t row, std::int32_t label) { return at(row, label); }, nodes,
+      length, blank);
 }
 
 class PyCore {
@@ -138,6 +156,7 @@ PYBIND11_MODULE(_native, module) {
       });
 
   py::class_<PyCore>(module, "Core")
+      .def_static("find_path", &find_path)
       .def(py::init<std::vector<std::string>, bool, std::optional<std::vector<std::string>>,
                     std::shared_ptr<Ngram>, bool>())
       .def("search", &PyCore::search);

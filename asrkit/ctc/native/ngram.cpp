@@ -3,6 +3,7 @@
 
 #include "ngram.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <fstream>
@@ -87,6 +88,7 @@ class Ngram::Reader {
     if (!std::getline(file_, line_)) return false;
     ++number_;
     while (!line_.empty() && line_.back() == '\r') line_.pop_back();
+    if (!is_utf8(line_)) throw ArpaError(path_ + ": not UTF-8 text, expected an ARPA file");
     return true;
   }
 
@@ -149,8 +151,7 @@ Ngram::Ngram(const std::string& path) {
   probabilities_[0] = kMissingUnknown;
   bool has_unknown = false;
   std::vector<std::string> all;
-  std::vector<std::int32_t> ids;
-  std::string token;
+  float most_backoff = 0.0f;
   for (int n = 1; n <= order_; ++n) {
     reader.expect("\\" + std::to_string(n) + "-grams:");
     for (long long i = 0; i < counts[n - 1]; ++i) {
@@ -178,7 +179,6 @@ Ngram::Ngram(const std::string& path) {
       std::int32_t node;
       if (n == 1) {
         const std::string& word = tokens[0];
-        if (!is_utf8(word)) throw ArpaError(path + ": not UTF-8 text, expected an ARPA file");
         if (word == "<unk>") {
           if (has_unknown) reader.fail(line, "an n-gram that no line above has");
           has_unknown = true;
@@ -220,6 +220,7 @@ Ngram::Ngram(const std::string& path) {
       }
       probabilities_[node] = value;
       backoffs_[node] = weight;
+      most_backoff = std::max(most_backoff, weight);
     }
   }
   reader.expect("\\end\\");
@@ -232,6 +233,8 @@ Ngram::Ngram(const std::string& path) {
     }
   }
   if (unigrams_.empty()) unigrams_ = all;
+  // Back-offs above 0 are rare but allowed. A sum of floats may round up: hence the margin.
+  if (most_backoff > 0) most_log10_ = 1e-3 + 1.001 * order_ * most_backoff;
 }
 
 std::int32_t Ngram::add_node() {

@@ -31,6 +31,9 @@ class Ngram {
   // The number of a word; 0 for <unk> and for words that are not in the model.
   std::int32_t word(const std::string& text) const;
 
+  // No word after any state has a higher log10 probability.
+  double most_log10() const { return most_log10_; }
+
   void start(bool boundary, std::int32_t* state) const;
 
   // log10 probability of a word after a state, and the state after it.
@@ -42,6 +45,7 @@ class Ngram {
   std::int32_t add_node();
 
   int order_ = 0;
+  double most_log10_ = 0.0;
   std::unordered_map<std::string, std::int32_t> words_;
   std::vector<std::string> unigrams_;
   std::vector<float> probabilities_;  // log10; NaN for contexts that are no n-grams

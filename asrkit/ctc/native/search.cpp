@@ -15,6 +15,7 @@ constexpr int kLongWord = 6;                 // characters
 constexpr double kNever = -std::numeric_limits<double>::infinity();
 constexpr std::int32_t kNone = -1;
 constexpr std::size_t kGarbage = 1 << 18;  // nodes that may pile up before they are swept
+constexpr std::size_t kMaxRows = 2048;
 constexpr std::int64_t kFramesBetweenChecks = 256;
 const char kBoundary[] = "\xe2\x96\x81";  // U+2581
 
@@ -108,7 +109,7 @@ class Search {
     scratch_.resize(2 * std::max<std::size_t>(state_size_, 1));
     parts_.push_back({});
     if (core.is_ambiguous_) part_of_text_.emplace("", 0);
-    texts_.push_back({kNone, 0, 0, 0.0, 0.0, true});
+    texts_.push_back({kNone, 0, 0, 0.0, 0.0});
     states_.assign(state_size_, 0);
     if (ngram_ != nullptr) ngram_->start(options.score_boundary, states_.data());
     beams_.push_back({});
@@ -117,23 +118,19 @@ class Search {
   void advance(std::int32_t frame, const std::int32_t* labels, const double* log_probs,
                std::int64_t num_labels) {
     expanded_.clear();
+    prepare_rows();
     const std::size_t keys = beams_.size() * (core_.has_repeats_ ? num_labels : 1);
     for (std::int64_t i = 0; i < num_labels; ++i) {
       if (i == 0 || !core_.has_repeats_) merged_.reset(keys);
       const std::int32_t label = core_.same_as_[labels[i]];
-      for (const Beam& beam : beams_) expand(beam, label, frame, log_probs[i]);
+      for (std::size_t beam = 0; beam < beams_.size(); ++beam) {
+        expand(static_cast<std::int32_t>(beam), label, log_probs[i]);
+      }
     }
-    score_new_texts();
-    for (Expanded& item : expanded_) {
-      const double value = texts_[item.new_text].value;
-      const double part = item.part >= 0 ? parts_[item.part].score : new_part_score(item);
-      item.score = rank(item.logit_score, value, part);
-    }
-    select();
-    std::vector<Beam>& next = next_beams_;
-    next.clear();
-    for (std::int32_t index : chosen_) next.push_back(materialise(expanded_[index]));
-    beams_.swap(next);
+    select(score_expanded());
+    next_beams_.clear();
+    for (std::int32_t index : chosen_) next_beams_.push_back(materialise(expanded_[index], frame));
+    beams_.swap(next_beams_);
     if (options_.prune_history) keep_distinct();
     if (parts_.size() + texts_.size() + frames_.size() > sweep_at_) sweep();
   }
@@ -142,25 +139,21 @@ class Search {
     leave_out_unfinished();
     expanded_.clear();
     merged_.reset(beams_.size());
-    for (const Beam& beam : beams_) {
-      Expanded item = staying(beam, kNone, beam.logit_score);
-      item.word = beam.part;
-      item.part = 0;
-      item.new_text = extended(beam.text, beam.part);
-      close(beam, item);
-      item.part_frames = {-1, -1};
-      add(item);
+    for (std::size_t i = 0; i < beams_.size(); ++i) {
+      const Beam& beam = beams_[i];
+      const std::int32_t text = extended(beam.text, beam.part);
+      add({beam.logit_score, 0.0, 0.0, static_cast<std::int32_t>(i), text, 0, kNone, Kind::kClose});
     }
-    score_ends();
-    select();
+    select(score_ends());
     std::vector<Found> found;
     for (std::size_t i = 0; i < std::min(n_best, chosen_.size()); ++i) {
       const Expanded& item = expanded_[chosen_[i]];
+      const Beam beam = materialise(item, 0);
       Found text{{}, {}, item.logit_score, item.score};
-      for (std::int32_t at = item.new_text; at > 0; at = texts_[at].parent) {
+      for (std::int32_t at = beam.text; at > 0; at = texts_[at].parent) {
         text.words.push_back(part_text(texts_[at].word));
       }
-      for (std::int32_t at = append_frames(item); at >= 0; at = frames_[at].parent) {
+      for (std::int32_t at = beam.frames; at >= 0; at = frames_[at].parent) {
         text.frames.push_back(frames_[at].frames);
       }
       std::reverse(text.words.begin(), text.words.end());
@@ -178,6 +171,7 @@ class Search {
     std::int32_t in_lexicon = 0;   // node, -1 where no word starts so
     std::int32_t in_hotwords = 0;  // node, -1 where no hotword starts so
     std::int32_t word = kNone;     // the n-gram model's number, once it was asked for
+    std::int32_t row = kNone;      // see `prepare_rows`
     double score = 0.0;
   };
   struct Text {
@@ -186,7 +180,6 @@ class Search {
     std::int32_t num_hotwords;
     double raw;    // what its words score
     double value;  // with the hotwords
-    bool is_scored;
   };
   struct FrameNode {
     std::int32_t parent;
@@ -200,20 +193,23 @@ class Search {
     Frames part_frames{-1, -1};
     double logit_score = 0.0;
   };
+  enum class Kind : std::uint8_t {
+    kStay,    // a blank
+    kRepeat,  // of the label before
+    kAppend,  // to the part
+    kClose,   // the part, which becomes a word
+    kStart,   // close the part and start another
+  };
+  // A beam after one more label. What is new in it becomes nodes only if it survives.
   struct Expanded {
-    std::int32_t text;      // before the next word
-    std::int32_t word;      // the next word, a part; 0 for none
-    std::int32_t new_text;  // after it
-    std::int32_t part;      // -1 for one that is not a node yet: `parent` and `piece`
-    std::int32_t parent;
-    std::int32_t piece;
-    std::int32_t last;
-    std::int32_t frames;  // of the words before `closed`
-    Frames part_frames;
-    Frames closed;  // of the word that ended here, (-1, -1) if none
-    bool has_closed;
     double logit_score;
+    double part_score;
     double score;
+    std::int32_t beam;      // that it comes from
+    std::int32_t new_text;  // -1 for that beam's text and part, if they are no node yet
+    std::int32_t part;      // -1 for that beam's part and `label`, if they are no node yet
+    std::int32_t label;
+    Kind kind;
   };
   // Where an expanded beam is, by what it says; emptied in no time.
   struct Merged {
@@ -234,50 +230,51 @@ class Search {
     }
   };
 
-  Expanded staying(const Beam& beam, std::int32_t label, double logit_score) const {
-    return {beam.text, 0, beam.text, beam.part, 0, 0, label, beam.frames, beam.part_frames,
-            {-1, -1}, false, logit_score, 0.0};
-  }
-
-  void expand(const Beam& beam, std::int32_t label, std::int32_t frame, double log_prob) {
-    Expanded item = staying(beam, label, beam.logit_score + log_prob);
+  void expand(std::int32_t index, std::int32_t label, double log_prob) {
+    const Beam& beam = beams_[index];
+    Expanded item{beam.logit_score + log_prob, 0.0, 0.0, index, beam.text, beam.part, label,
+                  Kind::kStay};
     if (label == core_.blank_) {
-      // changes no text
+      item.part_score = parts_[beam.part].score;
     } else if (label == beam.last) {
-      item.part_frames.second = frame + 1;
+      item.kind = Kind::kRepeat;
+      item.part_score = parts_[beam.part].score;
     } else if (core_.is_bpe_ && (must_break_ || core_.starts_word_[label])) {
       // PARITY: kept for the search and not for the beam, as in search.py.
       must_break_ = core_.forces_break_[label] != 0;
-      item.word = beam.part;
-      item.new_text = extended(beam.text, beam.part);
-      close(beam, item);
-      set_part(item, 0, label + static_cast<std::int32_t>(core_.same_as_.size()));
-      item.part_frames = {frame, frame + 1};
+      item.kind = Kind::kStart;
+      item.new_text = find_text(beam);
+      item.part = interned(0, label + static_cast<std::int32_t>(core_.same_as_.size()));
+      item.part_score = parts_[item.part].score;
     } else if (label == core_.space_) {
-      item.word = beam.part;
-      item.new_text = extended(beam.text, beam.part);
-      close(beam, item);
+      item.kind = Kind::kClose;
+      item.new_text = find_text(beam);
       item.part = 0;
-      item.part_frames = {-1, -1};
     } else {
-      set_part(item, beam.part, label);
-      if (item.part_frames.first < 0) item.part_frames.first = frame;
-      item.part_frames.second = frame + 1;
+      item.kind = Kind::kAppend;
+      if (core_.is_ambiguous_) {
+        item.part = interned(beam.part, label);
+        item.part_score = parts_[item.part].score;
+      } else {
+        const std::size_t cell = parts_[beam.part].row * core_.same_as_.size() + label;
+        item.part = row_parts_[cell];
+        item.part_score = row_scores_[cell];
+      }
     }
     add(item);
   }
 
-  void close(const Beam& beam, Expanded& item) const {
-    if (beam.part == 0) return;
-    item.closed = beam.part_frames;
-    item.has_closed = true;
+  std::int32_t find_text(const Beam& beam) const {
+    return beam.part == 0 ? beam.text : text_children_.find(pair_key(beam.text, beam.part));
   }
 
   void add(const Expanded& item) {
-    const std::uint64_t part = static_cast<std::uint32_t>(item.part >= 0 ? item.part : ~item.parent);
+    const Beam& beam = beams_[item.beam];
+    const std::int32_t text = item.new_text >= 0 ? item.new_text : ~beam.text;
+    const std::int32_t part = item.part >= 0 ? item.part : ~beam.part;
     const std::size_t mask = merged_.slots.size() - 1;
-    std::uint64_t hash = mix((part << 32 | static_cast<std::uint32_t>(item.new_text)));
-    if (core_.has_repeats_) hash += static_cast<std::uint32_t>(item.last) * 0x9e3779b9u;
+    std::uint64_t hash = mix(pair_key(part, text));
+    if (core_.has_repeats_) hash += static_cast<std::uint32_t>(item.label) * 0x9e3779b9u;
     for (std::size_t at = hash & mask;; at = (at + 1) & mask) {
       Merged::Slot& slot = merged_.slots[at];
       if (slot.stamp != merged_.stamp) {
@@ -286,9 +283,7 @@ class Search {
         return;
       }
       Expanded& other = expanded_[slot.index];
-      if (other.new_text == item.new_text && other.part == item.part &&
-          (item.part >= 0 || (other.parent == item.parent && other.piece == item.piece)) &&
-          other.last == item.last) {
+      if (is_same(other, item)) {
         const double sum = sum_logs(other.logit_score, item.logit_score);
         other = item;  // the later beam's frames stay
         other.logit_score = sum;
@@ -297,13 +292,53 @@ class Search {
     }
   }
 
-  // The part that reads on with a piece. Where equal text has one spelling only, a part that no
-  // beam has can wait to become a node until it has survived.
-  void set_part(Expanded& item, std::int32_t parent, std::int32_t piece) {
-    item.part = part_children_.find(pair_key(parent, piece));
-    item.parent = parent;
-    item.piece = piece;
-    if (item.part < 0 && core_.is_ambiguous_) item.part = intern(parent, piece);
+  // Whether two expanded beams say the same. Where a node is missing, the beams they come from
+  // must agree on what it will be made of.
+  bool is_same(const Expanded& a, const Expanded& b) const {
+    if (a.new_text != b.new_text || a.part != b.part || a.label != b.label) return false;
+    if (a.new_text >= 0 && a.part >= 0) return true;
+    const Beam& first = beams_[a.beam];
+    const Beam& second = beams_[b.beam];
+    return first.part == second.part && (a.new_text >= 0 || first.text == second.text);
+  }
+
+  // Give each part that a beam spells a row: for every label the part that it would go on as, -1
+  // if that is no node, and that part's score. Only where equal text has one spelling, so that a
+  // part that is no node is no other beam's either.
+  void prepare_rows() {
+    if (core_.is_ambiguous_) return;
+    if (row_owners_.size() > kMaxRows) clear_rows();
+    const std::size_t num_labels = core_.same_as_.size();
+    for (const Beam& beam : beams_) {
+      Part& part = parts_[beam.part];
+      if (part.row >= 0) continue;
+      part.row = static_cast<std::int32_t>(row_owners_.size());
+      row_owners_.push_back(beam.part);
+      const std::size_t first = part.row * num_labels;
+      row_parts_.resize(first + num_labels);
+      row_scores_.resize(first + num_labels);
+      for (std::size_t label = 0; label < num_labels; ++label) {
+        const Core::Piece& piece = core_.pieces_[label];
+        const std::int32_t key = static_cast<std::int32_t>(label);
+        row_parts_[first + label] = part_children_.find(pair_key(beam.part, key));
+        row_scores_[first + label] = part_score(
+            part.characters + piece.characters, core_.lexicon_.step(part.in_lexicon, piece.text),
+            has_hotwords_ ? hotwords_.step(part.in_hotwords, piece.text) : kNone);
+      }
+    }
+  }
+
+  void clear_rows() {
+    for (std::int32_t owner : row_owners_) parts_[owner].row = kNone;
+    row_owners_.clear();
+    row_parts_.clear();
+    row_scores_.clear();
+  }
+
+  // The part that reads on with a piece; made if it is no node yet.
+  std::int32_t interned(std::int32_t parent, std::int32_t piece) {
+    const std::int32_t found = part_children_.find(pair_key(parent, piece));
+    return found >= 0 ? found : intern(parent, piece);
   }
 
   std::int32_t intern(std::int32_t parent, std::int32_t piece) {
@@ -325,19 +360,10 @@ class Search {
     part.in_hotwords = hotwords_.step(before.in_hotwords, core_.pieces_[piece].text);
     part.score = part_score(part.characters, part.in_lexicon, part.in_hotwords);
     const auto index = static_cast<std::int32_t>(parts_.size());
+    if (before.row >= 0) row_parts_[before.row * core_.same_as_.size() + piece] = index;
     parts_.push_back(part);
     part_children_.insert(pair_key(parent, piece), index);
     return index;
-  }
-
-  double new_part_score(const Expanded& item) const {
-    const Part& parent = parts_[item.parent];
-    const Core::Piece& piece = core_.pieces_[item.piece];
-    const std::int32_t in_hotwords =
-        has_hotwords_ ? hotwords_.step(parent.in_hotwords, piece.text) : kNone;
-    const std::int32_t in_lexicon =
-        parent.in_lexicon < 0 ? kNone : core_.lexicon_.step(parent.in_lexicon, piece.text);
-    return part_score(parent.characters + piece.characters, in_lexicon, in_hotwords);
   }
 
   double part_score(std::int32_t characters, std::int32_t in_lexicon,
@@ -381,11 +407,72 @@ class Search {
     if (child >= 0) return child;
     child = static_cast<std::int32_t>(texts_.size());
     const std::int32_t num_hotwords = texts_[text].num_hotwords + is_hotword(parts_[word]);
-    texts_.push_back({text, word, num_hotwords, 0.0, 0.0, false});
+    texts_.push_back({text, word, num_hotwords, 0.0, 0.0});
     states_.resize(states_.size() + state_size_);
     text_children_.insert(pair_key(text, word), child);
     unscored_.push_back(child);
     return child;
+  }
+
+  // Score the expanded beams; returns the best score. A text that is new and could not survive
+  // even if its word were the likeliest is not looked up, and keeps a score of nothing.
+  double score_expanded() {
+    double best = kNever;
+    late_.clear();
+    for (std::size_t i = 0; i < expanded_.size(); ++i) {
+      Expanded& item = expanded_[i];
+      if (item.new_text < 0) {
+        late_.push_back(static_cast<std::int32_t>(i));
+        continue;
+      }
+      item.score = rank(item.logit_score, texts_[item.new_text].value, item.part_score);
+      best = std::max(best, item.score);
+    }
+    std::size_t num_kept = 0;
+    for (std::int32_t index : late_) {
+      Expanded& item = expanded_[index];
+      const Beam& beam = beams_[item.beam];
+      item.score = rank(item.logit_score, most_value(beam.text, beam.part), item.part_score);
+      if (item.score < best + options_.beam_prune_logp) {
+        item.score = kNever;
+        continue;
+      }
+      item.new_text = extended(beam.text, beam.part);
+      late_[num_kept++] = index;
+    }
+    late_.resize(num_kept);
+    score_new_texts();
+    for (std::int32_t index : late_) {
+      Expanded& item = expanded_[index];
+      item.score = rank(item.logit_score, texts_[item.new_text].value, item.part_score);
+      best = std::max(best, item.score);
+    }
+    return best;
+  }
+
+  // No less than the value of a text with one more word. The steps are those of `word_score`, so
+  // that rounding cannot turn the order.
+  double most_value(std::int32_t text, std::int32_t word) const {
+    const Part& part = parts_[word];
+    double score = 0.0;
+    if (core_.has_lm_) {
+      if (ngram_ == nullptr || !(options_.alpha >= 0)) {
+        return std::numeric_limits<double>::infinity();
+      }
+      double log10 = ngram_->most_log10();
+      if (is_outside_lexicon(part) || options_.unk_score_offset > 0) {
+        log10 += options_.unk_score_offset;
+      }
+      score = options_.alpha * log10 * kLn10 + options_.beta;
+    } else if (core_.has_lexicon_ && !is_listed(part)) {
+      score = cost(part.characters);
+    }
+    const std::int32_t num_hotwords = texts_[text].num_hotwords + is_hotword(part);
+    return texts_[text].raw + score + options_.hotword_weight * num_hotwords;
+  }
+
+  bool is_outside_lexicon(const Part& part) const {
+    return !core_.lexicon_.is_empty() && !core_.lexicon_.is_word(part.in_lexicon);
   }
 
   void score_new_texts() {
@@ -393,9 +480,9 @@ class Search {
     for (std::int32_t index : unscored_) {
       Text& text = texts_[index];
       const double raw = texts_[text.parent].raw;
-      text.raw = raw + word_score(text.parent, text.word, states_.data() + index * state_size_, false);
+      text.raw =
+          raw + word_score(text.parent, text.word, states_.data() + index * state_size_, false);
       text.value = text.raw + options_.hotword_weight * text.num_hotwords;
-      text.is_scored = true;
     }
     unscored_.clear();
   }
@@ -419,8 +506,7 @@ class Search {
       log10 = asked.log10;
       *next = asked.next;
     }
-    const bool is_outside = !core_.lexicon_.is_empty() && !core_.lexicon_.is_word(part.in_lexicon);
-    if (is_outside || !is_known) {
+    if (is_outside_lexicon(part) || !is_known) {
       if (options_.lexicon_only && word != 0 && !is_listed(part)) return kNever;
       log10 += options_.unk_score_offset;
     }
@@ -460,22 +546,28 @@ class Search {
     asked_.insert(asked_.end(), answers.begin(), answers.end());
   }
 
-  void score_ends() {
+  // Score the texts as they end; returns the best score.
+  double score_ends() {
     if (core_.has_lm_ && ngram_ == nullptr) {
       std::vector<std::int32_t> states;
       std::vector<std::string> words;
       for (const Expanded& item : expanded_) {
-        prepare(states_[item.text], item.word, states, words);
+        const Beam& beam = beams_[item.beam];
+        prepare(states_[beam.text], beam.part, states, words);
       }
       ask(states, words);
     }
     unscored_.clear();
+    double best = kNever;
     for (Expanded& item : expanded_) {
-      const double score = word_score(item.text, item.word, scratch_.data(), true);
-      const double value = texts_[item.text].raw + score +
+      const Beam& beam = beams_[item.beam];
+      const double score = word_score(beam.text, beam.part, scratch_.data(), true);
+      const double value = texts_[beam.text].raw + score +
                            options_.hotword_weight * texts_[item.new_text].num_hotwords;
       item.score = rank(item.logit_score, value, 0.0);
+      best = std::max(best, item.score);
     }
+    return best;
   }
 
   double rank(double logit_score, double value, double part) const {
@@ -483,9 +575,7 @@ class Search {
   }
 
   // The best of the expanded beams, best first; of equal scores the earlier.
-  void select() {
-    double best = kNever;
-    for (const Expanded& item : expanded_) best = std::max(best, item.score);
+  void select(double best) {
     const double floor = best + options_.beam_prune_logp;
     chosen_.clear();
     for (std::size_t i = 0; i < expanded_.size(); ++i) {
@@ -504,18 +594,36 @@ class Search {
     std::sort(chosen_.begin(), chosen_.end(), better);
   }
 
-  Beam materialise(const Expanded& item) {
-    std::int32_t part = item.part;
-    if (part < 0) part = part_children_.find(pair_key(item.parent, item.piece));
-    if (part < 0) part = intern(item.parent, item.piece);
-    return {item.new_text, part, item.last, append_frames(item), item.part_frames,
-            item.logit_score};
-  }
-
-  std::int32_t append_frames(const Expanded& item) {
-    if (!item.has_closed) return item.frames;
-    frames_.push_back({item.frames, item.closed});
-    return static_cast<std::int32_t>(frames_.size()) - 1;
+  // The beam that survives, with its new nodes. Skipped beams have no text and must not come here.
+  Beam materialise(const Expanded& item, std::int32_t frame) {
+    Beam beam = beams_[item.beam];
+    const std::int32_t closed = beam.part;
+    switch (item.kind) {
+      case Kind::kStay:
+        break;
+      case Kind::kRepeat:
+        beam.part_frames.second = frame + 1;
+        break;
+      case Kind::kAppend:
+        beam.part = item.part >= 0 ? item.part : interned(beam.part, item.label);
+        if (beam.part_frames.first < 0) beam.part_frames.first = frame;
+        beam.part_frames.second = frame + 1;
+        break;
+      case Kind::kClose:
+      case Kind::kStart:
+        if (closed != 0) {
+          frames_.push_back({beam.frames, beam.part_frames});
+          beam.frames = static_cast<std::int32_t>(frames_.size()) - 1;
+        }
+        beam.part = item.part;
+        beam.part_frames = {-1, -1};
+        if (item.kind == Kind::kStart) beam.part_frames = {frame, frame + 1};
+        break;
+    }
+    beam.text = item.new_text;
+    beam.last = item.label;
+    beam.logit_score = item.logit_score;
+    return beam;
   }
 
   // Of beams that share their last words and all that may follow, keep the best.
@@ -568,6 +676,7 @@ class Search {
         frame_to[at] = 0;
       }
     }
+    clear_rows();
     // Parents come before their children, and so they stay.
     std::int32_t next = 0;
     part_children_.clear();
@@ -636,6 +745,9 @@ class Search {
   std::vector<Part> parts_;
   Table part_children_;
   std::unordered_map<std::string, std::int32_t> part_of_text_;  // of an ambiguous alphabet
+  std::vector<std::int32_t> row_owners_;  // parts
+  std::vector<std::int32_t> row_parts_;
+  std::vector<double> row_scores_;
   std::vector<Text> texts_;
   std::vector<std::int32_t> states_;  // of each text
   Table text_children_;
@@ -648,6 +760,7 @@ class Search {
   std::vector<Beam> beams_;
   std::vector<Beam> next_beams_;
   std::vector<Expanded> expanded_;
+  std::vector<std::int32_t> late_;
   std::vector<std::int32_t> chosen_;
   Merged merged_;
 };
