@@ -106,11 +106,17 @@ class Hypothesis:
         text: the decoded text, exactly as the reference tokenizer spells it.
         characters: every character token, spaces included, in time order.
         words: runs of characters between word delimiters, in time order.
+        logit_score: natural logarithm of the probability that the model's outputs alone give the
+            text, over the paths that a beam search kept; None where none ran.
+        lm_score: the score that a beam search ranked the text by: `logit_score` with language
+            model, lexicon and hotwords added.
     """
 
     text: str
     characters: tuple[TextSpan, ...]
     words: tuple[TextSpan, ...]
+    logit_score: float | None = None
+    lm_score: float | None = None
 
 
 @dataclass(frozen=True)
