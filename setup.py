@@ -13,7 +13,9 @@ else:
         Pybind11Extension(
             "asrkit.ctc._native",
             [f"asrkit/ctc/native/{name}.cpp" for name in ("module", "ngram", "search")],
-            depends=[f"asrkit/ctc/native/{name}.h" for name in ("ngram", "path", "search", "table")],
+            depends=[
+                f"asrkit/ctc/native/{name}.h" for name in ("ngram", "path", "search", "table")
+            ],
             cxx_std=17,
             # Sums must round as Python's do, on machines with fused multiply-add too.
             extra_compile_args=[] if sys.platform == "win32" else ["-ffp-contract=off"],

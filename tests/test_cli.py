@@ -182,7 +182,7 @@ def test_jsonl_has_a_row_for_every_input_failed_ones_too(model, sounds):
     assert [row["audio"] for row in rows] == ["a.wav", "text.wav", "b.flac"]
     assert rows[1]["error"]["type"] == "AudioError"
     assert rows[0]["model"]["id"] == model
-    assert rows[0]["options"]["decoder"] == "greedy"
+    assert rows[0]["options"]["decoding"] == {"decoder": "greedy"}
 
 
 def test_manifest_names_its_rows(model, sounds):
