@@ -40,22 +40,33 @@ double sum_logs(double first, double second) {
 
 }  // namespace
 
-void Trie::insert(const std::string& word) {
-  const std::int32_t length = num_characters(word);
-  std::int32_t node = 0;
-  shortest_[0] = std::min(shortest_[0], length);
-  for (unsigned char byte : word) {
-    std::int32_t child = children_.find(pair_key(node, byte));
-    if (child < 0) {
-      child = static_cast<std::int32_t>(is_word_.size());
-      children_.insert(pair_key(node, byte), child);
-      is_word_.push_back(0);
-      shortest_.push_back(length);
+Trie::Trie(const std::vector<std::string>& words) {
+  Table children;
+  for (const std::string& word : words) {
+    const std::int32_t length = num_characters(word);
+    std::int32_t node = 0;
+    shortest_[0] = std::min(shortest_[0], length);
+    for (unsigned char byte : word) {
+      std::int32_t child = children.find(pair_key(node, byte));
+      if (child < 0) {
+        child = static_cast<std::int32_t>(is_word_.size());
+        children.insert(pair_key(node, byte), child);
+        edges_.push_back({node, child, byte});
+        is_word_.push_back(0);
+        shortest_.push_back(length);
+      }
+      node = child;
+      shortest_[node] = std::min(shortest_[node], length);
     }
-    node = child;
-    shortest_[node] = std::min(shortest_[node], length);
+    is_word_[node] = 1;
   }
-  is_word_[node] = 1;
+  std::stable_sort(edges_.begin(), edges_.end(),
+                   [](const Edge& a, const Edge& b) { return a.from < b.from; });
+  first_edge_.assign(is_word_.size() + 1, 0);
+  for (const Edge& edge : edges_) ++first_edge_[edge.from + 1];
+  for (std::size_t node = 0; node < is_word_.size(); ++node) {
+    first_edge_[node + 1] += first_edge_[node];
+  }
 }
 
 Core::Core(std::vector<std::string> labels, bool is_bpe, const std::vector<std::string>* unigrams,
@@ -88,9 +99,13 @@ Core::Core(std::vector<std::string> labels, bool is_bpe, const std::vector<std::
   for (std::size_t i = 1; i < sorted.size(); ++i) {
     is_ambiguous_ = is_ambiguous_ || starts_with(sorted[i], sorted[i - 1]);
   }
-  if (unigrams != nullptr) {
-    for (const std::string& word : *unigrams) lexicon_.insert(word);
+  label_of_byte_.assign(256, -1);
+  for (std::int32_t label = num_labels - 1; label >= 0; --label) {
+    const std::string& text = labels[label];
+    if (text.size() == 1) label_of_byte_[static_cast<unsigned char>(text[0])] = label;
+    if (text.size() > 1) longer_labels_.push_back(label);
   }
+  if (unigrams != nullptr) lexicon_ = Trie(*unigrams);
 }
 
 // One search over one set of candidates.
@@ -101,7 +116,7 @@ class Search {
  public:
   Search(const Core& core, const Options& options, const Lookup* lookup)
       : core_(core), options_(options), lookup_(lookup), ngram_(core.ngram_.get()) {
-    for (const std::string& word : options.hotwords) hotwords_.insert(word);
+    hotwords_ = Trie(options.hotwords);
     has_hotwords_ = !options.hotwords.empty();
     has_costs_ = core.has_lm_ || core.has_lexicon_;
     order_ = ngram_ != nullptr ? ngram_->order() : lookup != nullptr ? lookup->order : 1;
@@ -172,6 +187,7 @@ class Search {
     std::int32_t in_hotwords = 0;  // node, -1 where no hotword starts so
     std::int32_t word = kNone;     // the n-gram model's number, once it was asked for
     std::int32_t row = kNone;      // see `prepare_rows`
+    bool has_children = false;
     double score = 0.0;
   };
   struct Text {
@@ -315,15 +331,30 @@ class Search {
       part.row = static_cast<std::int32_t>(row_owners_.size());
       row_owners_.push_back(beam.part);
       const std::size_t first = part.row * num_labels;
-      row_parts_.resize(first + num_labels);
-      row_scores_.resize(first + num_labels);
-      for (std::size_t label = 0; label < num_labels; ++label) {
+      row_parts_.resize(first + num_labels, kNone);
+      row_scores_.resize(first + num_labels, part_score(part.characters + 1, kNone, kNone));
+      for (std::size_t label = 0; part.has_children && label < num_labels; ++label) {
+        const std::uint64_t key = pair_key(beam.part, static_cast<std::int32_t>(label));
+        row_parts_[first + label] = part_children_.find(key);
+      }
+      if (part.in_lexicon >= 0) {
+        const Trie& lexicon = core_.lexicon_;
+        for (auto at = lexicon.begin(part.in_lexicon); at != lexicon.end(part.in_lexicon); ++at) {
+          const std::int32_t label = core_.label_of_byte_[at->byte];
+          if (label >= 0) row_scores_[first + label] = 0.0;
+        }
+      }
+      for (std::int32_t label : core_.longer_labels_) {
         const Core::Piece& piece = core_.pieces_[label];
-        const std::int32_t key = static_cast<std::int32_t>(label);
-        row_parts_[first + label] = part_children_.find(pair_key(beam.part, key));
-        row_scores_[first + label] = part_score(
-            part.characters + piece.characters, core_.lexicon_.step(part.in_lexicon, piece.text),
-            has_hotwords_ ? hotwords_.step(part.in_hotwords, piece.text) : kNone);
+        row_scores_[first + label] =
+            part_score(part.characters + piece.characters,
+                       core_.lexicon_.step(part.in_lexicon, piece.text), kNone);
+      }
+      for (std::size_t label = 0; has_hotwords_ && label < num_labels; ++label) {
+        const Core::Piece& piece = core_.pieces_[label];
+        const std::int32_t node = hotwords_.step(part.in_hotwords, piece.text);
+        if (node < 0) continue;
+        row_scores_[first + label] = part_score(part.characters + piece.characters, kNone, node);
       }
     }
   }
@@ -351,7 +382,8 @@ class Search {
         return added.first->second;
       }
     }
-    const Part& before = parts_[parent];
+    Part& before = parts_[parent];
+    before.has_children = true;
     Part part;
     part.parent = parent;
     part.piece = piece;

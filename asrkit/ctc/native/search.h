@@ -57,19 +57,33 @@ struct Lookup {
       ask;
 };
 
-// Every start of a set of words, by the bytes of its UTF-8.
+// Every start of a set of words, by the bytes of its UTF-8. The ways on from a node lie together.
 class Trie {
  public:
-  void insert(const std::string& word);
+  struct Edge {
+    std::int32_t from;
+    std::int32_t to;
+    unsigned char byte;
+  };
+
+  Trie() = default;
+  explicit Trie(const std::vector<std::string>& words);
 
   // The node after more bytes; -1 where no word goes on so. Node 0 is the empty start.
   std::int32_t step(std::int32_t node, const std::string& bytes) const {
     for (unsigned char byte : bytes) {
       if (node < 0) return -1;
-      node = children_.find(pair_key(node, byte));
+      std::int32_t next = -1;
+      for (const Edge* edge = begin(node); edge != end(node); ++edge) {
+        if (edge->byte == byte) next = edge->to;
+      }
+      node = next;
     }
     return node;
   }
+  const Edge* begin(std::int32_t node) const { return edges_.data() + first_edge_[node]; }
+  const Edge* end(std::int32_t node) const { return edges_.data() + first_edge_[node + 1]; }
+
   bool is_word(std::int32_t node) const { return node >= 0 && is_word_[node] != 0; }
   bool is_empty() const { return is_word_.size() == 1 && is_word_[0] == 0; }
 
@@ -77,7 +91,8 @@ class Trie {
   std::int32_t shortest(std::int32_t node) const { return shortest_[node]; }
 
  private:
-  Table children_;
+  std::vector<Edge> edges_;
+  std::vector<std::int32_t> first_edge_{0, 0};
   std::vector<std::uint8_t> is_word_{0};
   std::vector<std::int32_t> shortest_{0x7fffffff};
 };
@@ -106,6 +121,8 @@ class Core {
   std::vector<std::int32_t> same_as_;  // the first label with the same text
   std::vector<std::uint8_t> starts_word_;
   std::vector<std::uint8_t> forces_break_;
+  std::vector<std::int32_t> label_of_byte_;  // -1 where no label is that byte alone
+  std::vector<std::int32_t> longer_labels_;   // of several bytes
   std::int32_t blank_ = -1;
   std::int32_t space_ = -1;
   bool is_bpe_;
