@@ -86,6 +86,7 @@ class Alphabet:
         blank: int,
         word_delimiter: str = "|",
         unknown: str = "<unk>",
+        width: int | None = None,
     ) -> Alphabet:
         """The labels of a Wav2Vec2 vocabulary, whatever it calls its blank and its delimiter.
 
@@ -94,7 +95,10 @@ class Alphabet:
             blank: index of the blank.
             word_delimiter: token that becomes a space.
             unknown: token that becomes "⁇".
+            width: logit columns, if there may be more than tokens; the others are unknown.
         """
+        if width is not None:
+            tokens = [*tokens[:width], *[None] * (width - len(tokens))]
         special = {word_delimiter: SPACE, unknown: _UNKNOWN, None: _UNKNOWN}
         labels = [special.get(token, token) or _UNKNOWN for token in tokens]
         labels[blank] = BLANK

@@ -8,8 +8,9 @@
 #include <utility>
 #include <vector>
 
+#include "lookup.h"
 #include "ngram.h"
-#include "table.h"
+#include "trie.h"
 
 namespace asrkit {
 
@@ -42,59 +43,6 @@ struct Found {
   std::vector<Frames> frames;
   double logit_score;
   double lm_score;
-};
-
-// What a language model outside says of words after states; it may be slow.
-struct WordScore {
-  double log10;
-  bool is_known;
-  std::int32_t next;
-};
-struct Lookup {
-  int order;
-  std::function<std::vector<WordScore>(const std::vector<std::int32_t>& states,
-                                       const std::vector<std::string>& words)>
-      ask;
-};
-
-// Every start of a set of words, by the bytes of its UTF-8. The ways on from a node lie together.
-class Trie {
- public:
-  struct Edge {
-    std::int32_t from;
-    std::int32_t to;
-    unsigned char byte;
-  };
-
-  Trie() = default;
-  explicit Trie(const std::vector<std::string>& words);
-
-  // The node after more bytes; -1 where no word goes on so. Node 0 is the empty start.
-  std::int32_t step(std::int32_t node, const std::string& bytes) const {
-    for (unsigned char byte : bytes) {
-      if (node < 0) return -1;
-      std::int32_t next = -1;
-      for (const Edge* edge = begin(node); edge != end(node); ++edge) {
-        if (edge->byte == byte) next = edge->to;
-      }
-      node = next;
-    }
-    return node;
-  }
-  const Edge* begin(std::int32_t node) const { return edges_.data() + first_edge_[node]; }
-  const Edge* end(std::int32_t node) const { return edges_.data() + first_edge_[node + 1]; }
-
-  bool is_word(std::int32_t node) const { return node >= 0 && is_word_[node] != 0; }
-  bool is_empty() const { return is_word_.size() == 1 && is_word_[0] == 0; }
-
-  // Characters of the shortest word that starts so.
-  std::int32_t shortest(std::int32_t node) const { return shortest_[node]; }
-
- private:
-  std::vector<Edge> edges_;
-  std::vector<std::int32_t> first_edge_{0, 0};
-  std::vector<std::uint8_t> is_word_{0};
-  std::vector<std::int32_t> shortest_{0x7fffffff};
 };
 
 // What searches have in common: labels and words. It does not change.
