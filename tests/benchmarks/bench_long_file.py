@@ -1,6 +1,6 @@
 """Time and peak memory of `asrkit transcribe` on 3 minutes and on 3 hours of the same speech.
 
-    python tests/benchmarks/bench_long_file.py [CLIP] [OPTION...]
+    python tests/benchmarks/bench_long_file.py [--clip FILE] [OPTION...]
 
 The clip is repeated; each run is a process of its own, whose peak resident size the system reports.
 Options, such as --decoder greedy, go to `asrkit transcribe`.
@@ -47,7 +47,7 @@ def run(path: Path, options: list[str]) -> tuple[float, float, int]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("clip", nargs="?", type=Path, default=CLIP)
+    parser.add_argument("--clip", type=Path, default=CLIP)
     arguments, options = parser.parse_known_args()
     print(f"{'audio':>8} {'words':>7} {'time s':>8} {'x real time':>12} {'peak MB':>8}")
     with tempfile.TemporaryDirectory() as folder:
