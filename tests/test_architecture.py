@@ -16,7 +16,7 @@ ROOT = Path(asrkit.__file__).parent
 FLOORS = (
     {"errors", "types"},
     {"audio", "ctc", "decoders", "formats", "frontend", "inputs", "outputs", "segmentation"}
-    | {"safe_pickle", "text"},
+    | {"safe_pickle", "spelling", "text"},
     {"checkpoint", "models"},
     {"batch", "tasks"},
     {"cli"},

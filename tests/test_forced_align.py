@@ -268,11 +268,17 @@ def test_frame_in_which_nothing_is_possible_is_refused(search):
 
 @pytest.mark.parametrize(
     ("shape", "tokens", "blank"),
-    [((4,), [1], 0), ((4, 3), [[1]], 0), ((4, 3), [3], 0), ((4, 3), [-1], 0), ((4, 3), [1], 3)]
-    + [((4, 3), [1, 0], 0)],
+    [
+        ((4,), [1], 0),
+        ((4, 3), [[1]], 0),
+        ((4, 3), [3], 0),
+        ((4, 3), [-1], 0),
+        ((4, 3), [1], 3),
+        ((4, 3), [1, 0], 0),
+    ],
 )
 def test_what_does_not_fit_together_is_refused(search, shape, tokens, blank):
-    with pytest.raises(ValueError, match="blank|range|shape"):
+    with pytest.raises(ValueError, match=r"blank|range|shape"):
         forced_align(np.zeros(shape, np.float32), tokens, blank=blank)
 
 

@@ -20,9 +20,10 @@ computed again when the path is traced back. Memory is O(sqrt(frames) x width of
 
 from __future__ import annotations
 
+import importlib
 import math
 from dataclasses import dataclass
-from types import ModuleType
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -30,11 +31,16 @@ from numpy.typing import ArrayLike, NDArray
 from asrkit.errors import InputError
 from asrkit.types import TokenSpan
 
-_native: ModuleType | None
-try:
-    from asrkit.ctc import _align_native as _native
-except ImportError:  # built without a compiler
-    _native = None
+
+def _load_native() -> Any:
+    """The search in C++; None where asrkit was built without a compiler."""
+    try:
+        return importlib.import_module("asrkit.ctc._align_native")
+    except ImportError:
+        return None
+
+
+_native = _load_native()
 
 _BEAM = 200.0  # nats; an ordinary recording needs a few tens
 _WIDER = 16.0  # how much the beam grows when it found no path; after one such step it has no end
@@ -187,7 +193,8 @@ class _Lattice:
 
     def costs(self, frame: int) -> Costs:
         """(V,) how much worse than the best token each token is."""
-        return self.best[frame].astype(np.float64) - self.scores[frame].astype(np.float64)
+        costs: Costs = np.float64(self.best[frame]) - self.scores[frame].astype(np.float64)
+        return costs
 
     def empty(self) -> _Band:
         """A band without rows."""
@@ -231,7 +238,8 @@ class _Lattice:
         new_blank = np.where(is_from_before, before, blank) + costs[self.blank]
         skipped = before + self.skip[low:high]
         stayed = np.where(blank < token, blank, token)
-        choices = np.where(skipped < stayed, 2, blank < token) + 4 * is_from_before
+        choices: NDArray[np.int64] = np.where(skipped < stayed, 2, blank < token)
+        choices = choices + 4 * is_from_before
         new_token = np.where(skipped < stayed, skipped, stayed) + costs[self.tokens[low:high]]
         if high == self.num_rows:
             new_token[-1] = np.inf
@@ -286,7 +294,9 @@ def numpy_search(scores: Scores, tokens: Rows, blank: int) -> Rows:
             lattice.step(band, frame, limit=limit)
         if frame % interval == 0:
             rows = slice(band.low, band.high + 2)
-            marks.append(_Band(band.blank[rows].copy(), band.token[rows].copy(), band.low, band.high))
+            marks.append(
+                _Band(band.blank[rows].copy(), band.token[rows].copy(), band.low, band.high)
+            )
 
     states = np.empty(len(scores), np.int32)
     states[-1] = lattice.last_state(band)[0]
@@ -318,7 +328,6 @@ def _trace_back(lattice: _Lattice, saved: _Band, states: Rows, start: int, limit
 
 def native_search(scores: Scores, tokens: Rows, blank: int) -> Rows:
     """`numpy_search` in C++, which must have been built."""
-    assert _native is not None
     states = np.empty(len(scores), np.int32)
     if not _native.search(scores, tokens, states, blank, _BEAM, _WIDER):
         raise _no_path()

@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from asrkit.audio import Chunk, chunk_audio, open_audio
 from asrkit.batch import map_in_batches
 from asrkit.ctc import BestPath, FrameClock, collapse
-from asrkit.errors import InputError, MissingExtraError, UsageError
+from asrkit.errors import UsageError
 from asrkit.inputs import FailedInput
 from asrkit.segmentation import split_segments
+from asrkit.tasks.chunking import Chunking, Piece
 from asrkit.tasks.recognizer import Recognizer
 from asrkit.types import (
     Audio,
@@ -83,11 +80,11 @@ def transcribe_stream(
         One result an input, in order, as soon as it is complete.
 
     """
-    chunking = _Chunking.of(recognizer, options)
+    chunking = Chunking.of(recognizer, options)
     canonical = recognizer.vocabulary.canonical(recognizer.model.config.vocab_size)
     sample_rate = recognizer.frontend.sample_rate
 
-    def best_paths(pieces: Sequence[_Piece]) -> list[BestPath]:
+    def best_paths(pieces: Sequence[Piece]) -> list[BestPath]:
         chunks = [piece.chunk for piece in pieces if piece.chunk is not None]
         log_probs = recognizer.log_probs([chunk.samples for chunk in chunks])
         paths = [
@@ -117,67 +114,6 @@ def transcribe_stream(
             path = BestPath.concatenate(parts)
             yield _transcript(piece.item, num_samples / sample_rate, path, recognizer, options)
         parts, num_samples = [], 0
-
-
-@dataclass(frozen=True)
-class _Piece:
-    """A chunk of one input, or (without a chunk) the mark that the input has come to its end."""
-
-    item: AudioInput | Audio | FailedInput
-    chunk: Chunk | None = None
-
-    @property
-    def num_samples(self) -> int:
-        return 0 if self.chunk is None else len(self.chunk.samples)
-
-
-@dataclass(frozen=True)
-class _Chunking:
-    """How inputs become pieces; all lengths in samples, multiples of a frame."""
-
-    sample_rate: int
-    samples_per_frame: int
-    length: int
-    stride: int
-    channel: str
-
-    @classmethod
-    def of(cls, recognizer: Recognizer, options: TranscribeOptions) -> _Chunking:
-        sample_rate = recognizer.frontend.sample_rate
-        frame = recognizer.model.config.samples_per_frame
-        length, stride = (
-            round(seconds * sample_rate / frame) * frame
-            for seconds in (options.chunk_length, options.stride)
-        )
-        return cls(sample_rate, frame, length, stride, options.channel)
-
-    def pieces(self, item: AudioInput | Audio | FailedInput) -> Iterator[_Piece]:
-        """The chunks of an input and the mark of its end, or of its failure."""
-        if isinstance(item, FailedInput):
-            yield _Piece(item)
-            return
-        try:
-            with open_audio(item, sample_rate=self.sample_rate, channel=self.channel) as reader:
-                for chunk in chunk_audio(
-                    reader.blocks(), length=self.length, left=self.stride, right=self.stride
-                ):
-                    yield _Piece(item, chunk)
-        except (InputError, MissingExtraError) as error:
-            yield _Piece(FailedInput(item.source, error))
-        else:
-            yield _Piece(item)
-
-    def trim(self, log_probs: NDArray[np.float32], chunk: Chunk) -> NDArray[np.float32]:
-        """The frames (F, V) of a chunk that are not context.
-
-        PARITY: as the reference pipeline rounds; the last frame of a chunk may be missing where
-        the convolutions do not reach, and the next chunk then begins exactly one step later.
-        """
-        num_frames = round(len(chunk.samples) / self.samples_per_frame)
-        left, right = (
-            round(side / len(chunk.samples) * num_frames) for side in (chunk.left, chunk.right)
-        )
-        return log_probs[left : num_frames - right]
 
 
 def _transcript(
