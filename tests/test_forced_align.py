@@ -217,7 +217,7 @@ def test_text_that_cannot_fit_is_an_error_with_both_numbers(search):
 
     with pytest.raises(InputError, match=r"needs 5 frames \(4 tokens .* 1 repeats\).* only 4"):
         forced_align(scores, [1, 1, 2, 1], blank=0)
-    with pytest.raises(InputError, match="needs 1 frames .* only 0"):
+    with pytest.raises(InputError, match=r"needs 1 frames .* only 0"):
         forced_align(scores[:0], [1], blank=0)
 
 
