@@ -1,8 +1,6 @@
 """A known text onto its audio: when each word was said, and whether it was said at all.
 
-The whole text is aligned with the whole audio in one search, however long both are. Every frame of
-the result costs how much worse the model finds the text's token there than its own best one, in
-nats. Where text and audio belong together this is small; the plausibility checks look at it.
+The whole text is aligned with the whole audio in one search, however long both are.
 """
 
 from __future__ import annotations
@@ -19,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asrkit.batch import map_in_batches
-from asrkit.ctc import BestPath, Emissions, FrameClock, collapse
+from asrkit.ctc import Emissions, FrameClock
 from asrkit.ctc.align import forced_align, with_wildcards
 from asrkit.errors import AsrkitError, InputError, UsageError
 from asrkit.formats import read_segments
@@ -27,6 +25,7 @@ from asrkit.inputs import FailedInput
 from asrkit.segmentation import place_words
 from asrkit.spelling import GAP, STAR, SpelledWord, Speller, lay_out
 from asrkit.tasks.chunking import Chunking, Piece
+from asrkit.tasks.plausibility import Judge
 from asrkit.tasks.recognizer import Recognizer
 from asrkit.text import CTCVocabulary
 from asrkit.types import (
@@ -43,12 +42,6 @@ from asrkit.types import (
 
 # A frame of star costs this much, so that letters win where they fit and silence stays outside.
 _STAR_COST = 0.1
-# One frame costs at most this in the checks, so that a single one cannot decide.
-_MAX_COST = 10.0
-# Text and audio belong together below this many nats for each letter that is written or heard.
-# tests/benchmarks/bench_plausibility.py shows what right and wrong texts have.
-_MAX_COST_PER_LETTER = 2.0
-_FEWEST_LETTERS = 4  # to judge a line by
 _LONGEST_WORD = 3.0  # seconds
 
 
@@ -242,30 +235,23 @@ def align_emissions(
             hint="is it in the script of the model's language?",
         )
     columns = {STAR: width, GAP: width + 1}
-    delimiters = [
-        i for i, t in enumerate(vocabulary.tokens[:width]) if t == vocabulary.word_delimiter
-    ]
-    scores = with_wildcards(
-        log_probs,
-        blank=vocabulary.blank,
-        delimiter=delimiters[0] if delimiters else None,
-        cost=_STAR_COST,
-    )
+    known = vocabulary.tokens[:width]
+    word_delimiter = vocabulary.word_delimiter
+    delimiter = known.index(word_delimiter) if word_delimiter in known else None
+    scores = with_wildcards(log_probs, blank=vocabulary.blank, delimiter=delimiter, cost=_STAR_COST)
     spans = forced_align(scores, [columns.get(t, t) for t in tokens], vocabulary.blank)
 
     timed = _Timing(script, spans, owners, columns, num_frames).words()
-    costs = _frame_costs(scores, log_probs, spans, vocabulary.blank)
-    heard = collapse(BestPath.of(log_probs), blank=vocabulary.blank)
-    letters = _Letters.of(spans, heard, costs, columns, delimiters, num_frames)
-    result = _segments(script, timed, emissions.clock, num_frames, letters, options)
-    overall = letters.cost_between(0, num_frames)
+    judge = Judge(scores, spans, blank=vocabulary.blank, delimiter=delimiter)
+    result = _segments(script, timed, emissions.clock, num_frames, judge, options)
+    is_wrong = judge.doubts(0, num_frames)
     transcript = Transcript(
         source="",
         duration=0.0,
         text=" ".join(segment.text for segment in result),
         segments=tuple(_at_level(segment, options.level) for segment in result),
         options={"decoder": "align", **asdict(options)},
-        warnings=tuple(_warnings(result, overall, options)),
+        warnings=tuple(_warnings(result, is_wrong=is_wrong)),
     )
     labels = (*(vocabulary.token(index) for index in range(width)), "*", " ")
     return Alignment(
@@ -275,7 +261,7 @@ def align_emissions(
         vocabulary.blank,
         tuple(spans),
         np.zeros(0, np.float32),
-        overall,
+        judge.cost_per_letter(0, num_frames),
     )
 
 
@@ -410,7 +396,7 @@ def _segments(
     timed: Sequence[_TimedWord],
     clock: FrameClock,
     num_frames: int,
-    letters: _Letters,
+    judge: Judge,
     options: AlignOptions,
 ) -> list[Segment]:
     """Words in seconds, in the segments of the script."""
@@ -425,8 +411,6 @@ def _segments(
     for segment, spelled, (first, end) in zip(script.segments, script.words, bounds, strict=True):
         own = tuple(_marked(word, options) for word in words[index : index + len(spelled)])
         scores = [word.score for word in own if word.aligned]
-        cost = letters.cost_between(first, end)
-        is_judged = letters.count_between(first, end) >= _FEWEST_LETTERS
         score = round(fmean(scores), 4) if scores else 0.0
         is_low = options.min_score is not None and score < options.min_score and bool(scores)
         segments.append(
@@ -437,7 +421,7 @@ def _segments(
                 score=score,
                 words=own,
                 lines=segment.lines,
-                ok=not is_low and not (is_judged and cost > _MAX_COST_PER_LETTER),
+                ok=not is_low and not judge.doubts(first, end),
             )
         )
         index += len(spelled)
@@ -473,72 +457,6 @@ def _at_level(segment: Segment, level: str) -> Segment:
     return segment
 
 
-# ---------------------------------------------------------------------------------- plausibility
-
-
-def _frame_costs(
-    scores: NDArray[np.float32],
-    log_probs: NDArray[np.float32],
-    spans: Sequence[TokenSpan],
-    blank: int,
-) -> NDArray[np.float64]:
-    """(F,) how much worse than the model's own best token the path is, in nats."""
-    path = np.full(len(scores), blank)
-    for span in spans:
-        path[span.start : span.end] = span.token
-    chosen = np.take_along_axis(scores, path[:, None], axis=1)[:, 0]
-    costs: NDArray[np.float64] = log_probs.max(axis=1).astype(np.float64) - chosen
-    return costs.clip(0.0, _MAX_COST)
-
-
-@dataclass(frozen=True)
-class _Letters:
-    """What stretches of frames cost, and how many letters are written and heard in them.
-
-    All are sums up to a frame, (F + 1,); frames in a star count for nothing.
-    """
-
-    costs: NDArray[np.float64]
-    written: NDArray[np.int64]
-    heard: NDArray[np.int64]
-
-    @classmethod
-    def of(
-        cls,
-        spans: Sequence[TokenSpan],
-        heard: Sequence[TokenSpan],
-        costs: NDArray[np.float64],
-        columns: Mapping[int, int],
-        delimiters: Sequence[int],
-        num_frames: int,
-    ) -> _Letters:
-        is_free = np.zeros(num_frames, dtype=bool)
-        written = np.zeros(num_frames, dtype=np.int64)
-        for span in spans:
-            if span.token == columns[STAR]:
-                is_free[span.start : span.end] = True
-            elif span.token != columns[GAP]:
-                written[span.start] = 1
-        spoken = np.zeros(num_frames, dtype=np.int64)
-        for span in heard:
-            if span.token not in delimiters:
-                spoken[span.start] = 1
-        spoken[is_free] = 0
-        sums = [
-            np.r_[0, np.cumsum(values)] for values in (np.where(is_free, 0, costs), written, spoken)
-        ]
-        return cls(*sums)
-
-    def count_between(self, start: int, end: int) -> int:
-        """Letters written or heard, whichever are more."""
-        written = self.written[end] - self.written[start]
-        return int(max(written, self.heard[end] - self.heard[start]))
-
-    def cost_between(self, start: int, end: int) -> float:
-        """Nats for each letter."""
-        return float((self.costs[end] - self.costs[start]) / max(1, self.count_between(start, end)))
-
-
 def _bounds(script: _Script, timed: Sequence[_TimedWord], num_frames: int) -> list[tuple[int, int]]:
     """The frames of each segment, up to the middle of the silence around it."""
     edges = [0]
@@ -549,15 +467,13 @@ def _bounds(script: _Script, timed: Sequence[_TimedWord], num_frames: int) -> li
     return list(zip(edges, [*edges[1:], num_frames], strict=True))
 
 
-def _warnings(
-    segments: Sequence[Segment], cost_per_letter: float, options: AlignOptions
-) -> Iterator[str]:
+def _warnings(segments: Sequence[Segment], *, is_wrong: bool) -> Iterator[str]:
+    """What a user should know, as sentences."""
     doubtful = [segment for segment in segments if not segment.ok]
-    if cost_per_letter > _MAX_COST_PER_LETTER:
-        yield (
-            "the text does not seem to belong to this audio: it costs "
-            f"{cost_per_letter:.1f} nats a letter, and {_MAX_COST_PER_LETTER:g} is much"
-        )
+    num_doubtful = sum(len(segment.words) for segment in doubtful)
+    num_words = sum(len(segment.words) for segment in segments)
+    if is_wrong and (not doubtful or 2 * num_doubtful >= num_words):
+        yield "the text does not seem to belong to this audio"
     elif doubtful:
         yield (
             f"{_number(doubtful, 'line')} of {len(segments)} not heard as written, the first at "
