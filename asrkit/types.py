@@ -210,6 +210,11 @@ class Transcript:
     options: Mapping[str, Any] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
 
+    @property
+    def is_ok(self) -> bool:
+        """Whether every segment and word passed its checks."""
+        return all(s.ok and all(word.ok for word in s.words) for s in self.segments)
+
     def to_dict(self) -> dict[str, Any]:
         """The JSON output: plain dicts, lists, strings and numbers."""
         return {

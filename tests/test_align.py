@@ -159,7 +159,7 @@ def test_long_word_is_a_warning():
 
 
 def test_text_longer_than_the_audio_is_an_error_with_both_numbers():
-    with pytest.raises(InputError, match="spelled: the text needs 13 frames .* only 3"):
+    with pytest.raises(InputError, match=r"spelled: the text needs 13 frames .* only 3"):
         align("_HI", "hello hello")
 
 
@@ -240,8 +240,14 @@ def test_text_may_be_a_file(tmp_path):
 
 @pytest.mark.parametrize(
     "options",
-    [{"level": "phone"}, {"unknown": "guess"}, {"star": "all"}, {"min_score": 2}]
-    + [{"batch_size": 0}, {"beam": 3}],
+    [
+        {"level": "phone"},
+        {"unknown": "guess"},
+        {"star": "all"},
+        {"min_score": 2},
+        {"batch_size": 0},
+        {"beam": 3},
+    ],
 )
 def test_options_that_cannot_work_are_refused(options):
     with pytest.raises(UsageError):

@@ -130,6 +130,22 @@ Offline = Annotated[
         rich_help_panel=_MODEL,
     ),
 ]
+ChunkLength = Annotated[
+    float,
+    typer.Option(
+        metavar="SECONDS",
+        help="Longest stretch that the model hears at once.",
+        rich_help_panel=_MODEL,
+    ),
+]
+Stride = Annotated[
+    float,
+    typer.Option(
+        metavar="SECONDS",
+        help="Context on each side of a chunk of longer audio.",
+        rich_help_panel=_MODEL,
+    ),
+]
 Threads = Annotated[
     int | None,
     typer.Option(
@@ -157,7 +173,8 @@ Formats = Annotated[
         "-f",
         metavar="NAME[,NAME...]",
         envvar="ASRKIT_FORMAT",
-        help="txt, srt, vtt, json, jsonl, tsv; several at once with -o DIR.",
+        help="txt, json, jsonl, tsv, csv, words, srt, vtt, ass, lrc, textgrid, textgrid-short, "
+        "ctm, rttm, aud; several at once with -o DIR.",
         show_default="the suffix of -o, or txt",
         rich_help_panel=_OUTPUT,
     ),
@@ -226,6 +243,10 @@ class Console:
         """A line that only --verbose shows."""
         if self.is_verbose and not self.is_quiet:
             self._line(message)
+
+    def warning(self, message: str) -> None:
+        """Something that a result should be read with; silent with --quiet."""
+        self.say(f"warning: {message}")
 
     def failure(self, error: AsrkitError) -> None:
         """One input failed; the others go on."""

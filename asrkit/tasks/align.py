@@ -52,10 +52,12 @@ class TextOf:
     Attributes:
         audio: what to read.
         segments: the text; times that it has are not used.
+        path: the file that the text came from, "" if from none.
     """
 
     audio: AudioInput | Audio
     segments: tuple[Segment, ...]
+    path: str = ""
 
 
 @dataclass(frozen=True)
