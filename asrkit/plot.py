@@ -17,10 +17,10 @@ from asrkit.types import TokenSpan, Transcript, Word
 
 SUFFIXES = (".html", ".svg")
 
-_FRAME = 4  # pixels of one frame, horizontally
+_FRAME = 6  # pixels of one frame, horizontally
 _ROW = 13  # of one token, vertically
 _WAVE, _WORDS, _AXIS = 72, 34, 22
-_LEFT, _TOP = 46, 46
+_LEFT, _TOP, _LEAST_WIDTH = 46, 46, 700
 _TILE = 2048  # frames of one image; browsers refuse wide ones
 _FLOOR = -8.0  # nats; what is less likely is white
 _FONT = "font-family='DejaVu Sans,Arial,sans-serif'"
@@ -57,11 +57,11 @@ def draw_alignment(
     used = sorted({span.token for span in spans}, key=lambda token: (labels[token], token))
     rows = [*used, blank]
     num_frames = len(emissions.log_probs)
-    width = _LEFT + num_frames * _FRAME + 10
+    width = max(_LEAST_WIDTH, _LEFT + num_frames * _FRAME + 10)
     map_top = _TOP + _WAVE + 6
     words_top = map_top + len(rows) * _ROW + 6
     height = words_top + _WORDS + _AXIS
-    names = ["_" if token == blank else labels[token] for token in rows]
+    names = ["blank" if token == blank else labels[token] for token in rows]
     parts = [
         f"<svg xmlns='http://www.w3.org/2000/svg' width='{width}' height='{height}' "
         f"viewBox='0 0 {width} {height}' {_FONT}>",
@@ -69,7 +69,7 @@ def draw_alignment(
         *_title(transcript),
         *_waveform(envelope),
         *_heat_map(emissions.log_probs[:, rows], map_top),
-        *_labels(["␣" if name == " " else name for name in names], map_top),
+        *_labels(["gap" if name == " " else name for name in names], map_top),
         *_path(spans, {token: index for index, token in enumerate(rows)}, map_top),
         *_word_boxes(transcript, emissions, words_top, map_top),
         *_axis(emissions, num_frames, words_top + _WORDS),
