@@ -159,14 +159,15 @@ def read_ass(text: str) -> list[Segment]:
     """Dialogue of Advanced SubStation, without comments, drawings and commands.
 
     Raises:
-        InputError: there is text but no dialogue.
+        InputError: there is text but no [Events].
     """
     columns = ["Layer", "Start", "End", "Style", "Name", "ML", "MR", "MV", "Effect", "Text"]
     cues = []
-    in_events = False
+    in_events = has_events = False
     for line in text.splitlines():
         if line.lstrip().startswith("["):
             in_events = line.strip().lower() == "[events]"
+            has_events = has_events or in_events
         kind, _, rest = line.partition(":")
         if not in_events or kind.strip() not in ("Format", "Dialogue"):
             continue
@@ -181,7 +182,7 @@ def read_ass(text: str) -> list[Segment]:
         start, end = (_clock_seconds(match.groups()) for match in times if match is not None)
         shown = _COMMAND.sub("", shown).replace("\\h", " ").replace("\\n", "\\N")
         cues.append(_cue(shown.split("\\N"), start, end))
-    return _not_nothing(cues, text, "Dialogue: lines under [Events]")
+    return cues if has_events else _not_nothing(cues, text, "Dialogue: lines under [Events]")
 
 
 @reader(".json")
