@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 
 import pytest
 from hypothesis import given
@@ -181,10 +182,8 @@ def test_hostile_text_takes_no_longer_than_its_length(suffix, unit):
     text = head + "1\n00:00:01,000 --> 00:00:02,000\n" + unit * (400_000 // len(unit))
     started = time.monotonic()
 
-    try:
+    with suppress(InputError):
         segments_of(text, suffix)
-    except InputError:
-        pass
     assert time.monotonic() - started < 5
 
 
