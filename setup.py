@@ -1,16 +1,36 @@
-"""The parts of the build that pyproject.toml cannot say: native code that may be missing."""
+"""Adds the compiled cores of asrkit.ctc where they can be built; all else is in pyproject.toml."""
+
+import sys
 
 from setuptools import Extension, setup
 
-setup(
-    ext_modules=[
-        # Without a compiler the build goes on, and asrkit.ctc.align uses its NumPy form.
-        Extension(
-            "asrkit.ctc._align_native",
-            ["asrkit/ctc/_align_native.cpp"],
-            language="c++",
-            extra_compile_args=["-std=c++17", "-O3", "-ffp-contract=off"],
-            optional=True,
-        ),
+try:
+    from pybind11.setup_helpers import Pybind11Extension
+except ImportError:  # a build without isolation: asrkit works without the core
+    extensions = []
+else:
+    extensions = [
+        Pybind11Extension(
+            "asrkit.ctc._native",
+            [f"asrkit/ctc/native/{name}.cpp" for name in ("module", "ngram", "search")],
+            depends=[
+                f"asrkit/ctc/native/{name}.h" for name in ("ngram", "path", "search", "table")
+            ],
+            cxx_std=17,
+            # Sums must round as Python's do, on machines with fused multiply-add too.
+            extra_compile_args=[] if sys.platform == "win32" else ["-ffp-contract=off"],
+            optional=True,  # no compiler is no error
+        )
     ]
+
+aligner = Extension(
+    "asrkit.ctc._align_native",
+    ["asrkit/ctc/native/align.cpp"],
+    language="c++",
+    extra_compile_args=(
+        ["/std:c++17"] if sys.platform == "win32" else ["-std=c++17", "-O3", "-ffp-contract=off"]
+    ),
+    optional=True,
 )
+
+setup(ext_modules=[*extensions, aligner])

@@ -42,6 +42,8 @@ _SIDE_FILES = (
     "special_tokens_map.json",
     "added_tokens.json",
     "generation_config.json",
+    "alphabet.json",
+    "language_model/*",
 )
 # In order of preference: only the first that exists is used.
 _WEIGHTS = (

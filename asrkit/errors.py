@@ -53,6 +53,8 @@ class AsrkitError(Exception):
 
     def about(self, subject: str) -> Self:
         """The same error with the file or model that it is about named first."""
+        if self.message.startswith(subject):
+            return self
         return type(self)(f"{subject}: {self.message}", hint=self.hint)
 
 

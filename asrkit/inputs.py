@@ -46,10 +46,12 @@ class FailedInput:
     Attributes:
         source: the argument, or file:line of a list or manifest.
         error: why.
+        id: the name of the input in results; the source when nothing else is given.
     """
 
     source: str
     error: AsrkitError
+    id: str = ""
 
 
 @dataclass(frozen=True)
@@ -61,28 +63,6 @@ class _Columns:
     id: str
     offset: str = "offset"
     duration: str = "duration"
-
-
-def expand_inputs(
-    arguments: Sequence[str],
-    *,
-    recursive: bool = False,
-    files_from: str | None = None,
-    audio_column: str = "audio_filepath",
-    text_column: str = "text",
-    id_column: str = "id",
-) -> list[AudioInput | FailedInput]:
-    """Everything that `iter_inputs` yields, at once: to see clashes before any work."""
-    return list(
-        iter_inputs(
-            arguments,
-            recursive=recursive,
-            files_from=files_from,
-            audio_column=audio_column,
-            text_column=text_column,
-            id_column=id_column,
-        )
-    )
 
 
 def iter_inputs(

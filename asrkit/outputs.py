@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TextIO
+from typing import BinaryIO
 
 from asrkit.errors import OutputError, UsageError
 from asrkit.formats import FORMATS, error_row, parse_formats, render
@@ -95,35 +95,12 @@ class Target:
         Raises:
             UsageError: two inputs would write the same file, or an output would replace an input.
         """
-        read = {
-            os.path.abspath(item.path)
-            for item in inputs
-            if isinstance(item, AudioInput) and item.path != "-"
-        }
-        if self.file is not None and os.path.abspath(self.file) in read:
-            raise UsageError(f"{self.file} is an input and would be overwritten")
-        plan: list[dict[str, Path]] = []
-        owners: dict[Path, AudioInput] = {}
-        for item in inputs:
-            plan.append({})
-            if self.directory is None or isinstance(item, FailedInput):
-                continue
-            stem = self.directory / item.name
-            for name in self.formats:
-                path = stem.with_name(stem.stem + FORMATS[name].suffix)
-                if path in owners:
-                    raise UsageError(
-                        f"{owners[path].path} and {item.path} would both write {path}",
-                        hint="transcribe them in separate runs with separate -o directories",
-                    )
-                if os.path.abspath(path) in read:
-                    raise UsageError(
-                        f"{path} is an input and would be overwritten",
-                        hint="choose another -o directory",
-                    )
-                owners[path] = item
-                plan[-1][name] = path
-        return plan
+        if self.directory is None:
+            if self.file is not None and os.path.abspath(self.file) in _read_paths(inputs):
+                raise UsageError(f"{self.file} is an input and would be overwritten")
+            return [{} for _ in inputs]
+        suffixes = {name: FORMATS[name].suffix for name in self.formats}
+        return plan_files(inputs, self.directory, suffixes)
 
     @contextmanager
     def open(
@@ -144,7 +121,7 @@ class Target:
         """
         plan = self.files(inputs)
         with ExitStack() as stack:
-            stream: TextIO | None = None
+            stream: BinaryIO | None = None
 
             def write(index: int, result: Result) -> None:
                 nonlocal stream
@@ -156,11 +133,11 @@ class Target:
                         write_stdout(text)
                         return
                     if stream is None:  # not before there is something to write
-                        stream = stack.enter_context(open_whole(self.file))
-                    stream.write(text)
+                        stream = stack.enter_context(open_whole(self.file, is_growing=True))
+                    stream.write(encode(text))
                 elif isinstance(result, Transcript):
                     for name, path in plan[index].items():
-                        write_whole(path, render(result, name, options=options))
+                        write_whole(path, encode(render(result, name, options=options)))
 
             yield write
 
@@ -168,38 +145,95 @@ class Target:
         """What one result adds to the stream that all results share."""
         (name,) = self.formats
         if isinstance(result, FailedInput):
-            return error_row(result.source, result.error) if name == "jsonl" else ""
+            return error_row(result.source, result.error, id=result.id) if name == "jsonl" else ""
         text = render(result, name, options=options)
         if name == "txt" and not self.is_single:
             return f"{result.id or result.source}\t{text}"
         return text
 
 
+def plan_files(
+    inputs: Sequence[AudioInput | FailedInput], directory: Path, suffixes: Mapping[str, str]
+) -> list[dict[str, Path]]:
+    """One file below a directory for each input and kind of output.
+
+    Args:
+        inputs: `name` gives the path below the directory, so that trees are kept.
+        directory: where the files go.
+        suffixes: of each kind, with the dot.
+
+    Returns:
+        For each input, kind to path; {} for a failed input.
+
+    Raises:
+        UsageError: two inputs would write the same file, or an output would replace an input.
+    """
+    read = _read_paths(inputs)
+    plan: list[dict[str, Path]] = []
+    owners: dict[Path, AudioInput] = {}
+    for item in inputs:
+        plan.append({})
+        if isinstance(item, FailedInput):
+            continue
+        stem = directory / item.name
+        for kind, suffix in suffixes.items():
+            path = stem.with_name(stem.stem + suffix)
+            if path in owners:
+                raise UsageError(
+                    f"{owners[path].path} and {item.path} would both write {path}",
+                    hint="give them to separate runs with separate directories",
+                )
+            if os.path.abspath(path) in read:
+                raise UsageError(
+                    f"{path} is an input and would be overwritten",
+                    hint="choose another directory",
+                )
+            owners[path] = item
+            plan[-1][kind] = path
+    return plan
+
+
+def _read_paths(inputs: Sequence[AudioInput | FailedInput]) -> set[str]:
+    return {
+        os.path.abspath(item.path)
+        for item in inputs
+        if isinstance(item, AudioInput) and item.path != "-"
+    }
+
+
 def _place(output: str) -> str:
     return "standard output" if output == "-" else output
 
 
+def encode(text: str) -> bytes:
+    """Text as it is written: UTF-8 whatever the locale, and file names as they are."""
+    return text.encode("utf-8", "surrogateescape")
+
+
 def write_stdout(text: str) -> None:
-    """Write a result, in UTF-8 whatever the locale, and file names as they are."""
-    sys.stdout.buffer.write(text.encode("utf-8", "surrogateescape"))
+    """Write a result, at once."""
+    sys.stdout.buffer.write(encode(text))
     sys.stdout.buffer.flush()
 
 
-def write_whole(path: Path, text: str) -> None:
+def write_whole(path: Path, data: bytes) -> None:
     """Write a file that appears under its name only when it is complete.
 
     Raises:
         OutputError: the file or its folder cannot be written.
     """
     with open_whole(path) as file:
-        file.write(text)
+        file.write(data)
 
 
 @contextmanager
-def open_whole(path: Path) -> Iterator[TextIO]:
-    """Open a text file for writing that takes its name when the block ends without an error.
+def open_whole(path: Path, *, is_growing: bool = False) -> Iterator[BinaryIO]:
+    """Open a file for writing that takes its name when the block ends without an error.
 
-    An interrupt (Ctrl-C) counts as an end: what was written until then is kept.
+    Args:
+        path: of the file; its folder is made.
+        is_growing: what is written is worth keeping at any time: an interrupt (Ctrl-C) counts as
+            an end.
 
     Raises:
         OutputError: the file or its folder cannot be written.
@@ -208,14 +242,13 @@ def open_whole(path: Path) -> Iterator[TextIO]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix="~")
-        with os.fdopen(
-            handle, "w", encoding="utf-8", errors="surrogateescape", newline="\n"
-        ) as file:
+        with os.fdopen(handle, "wb") as file:
             try:
                 yield file
             except KeyboardInterrupt:
-                file.close()
-                _publish(temporary, path)
+                if is_growing:
+                    file.close()
+                    _publish(temporary, path)
                 raise
         _publish(temporary, path)
     except OSError as error:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 SCHEMA_VERSION = 1
+DECODERS = ("auto", "greedy", "beam")
 TIMESTAMPS = ("none", "segment", "word", "char")
 LEVELS = ("segment", "word", "char")
 UNKNOWN = ("star", "interpolate", "drop", "error")
@@ -109,11 +110,17 @@ class Hypothesis:
         text: the decoded text, exactly as the reference tokenizer spells it.
         characters: every character token, spaces included, in time order.
         words: runs of characters between word delimiters, in time order.
+        logit_score: natural logarithm of the probability that the model's outputs alone give the
+            text, over the paths that a beam search kept; None where none ran.
+        lm_score: the score that a beam search ranked the text by: `logit_score` with language
+            model, lexicon and hotwords added.
     """
 
     text: str
     characters: tuple[TextSpan, ...]
     words: tuple[TextSpan, ...]
+    logit_score: float | None = None
+    lm_score: float | None = None
 
 
 @dataclass(frozen=True)
@@ -174,6 +181,21 @@ class Segment:
 
 
 @dataclass(frozen=True)
+class Alternative:
+    """One of several texts of an input.
+
+    Attributes:
+        text: the text.
+        logit_score: natural log-probability by the acoustic model.
+        lm_score: what it is ranked by: the acoustic score with language model and hotwords.
+    """
+
+    text: str
+    logit_score: float
+    lm_score: float
+
+
+@dataclass(frozen=True)
 class ModelInfo:
     """Which weights made a result: enough to make it again."""
 
@@ -195,6 +217,7 @@ class Transcript:
         id: name of the input in results; `source` unless a manifest gave another.
         offset: where the part that was read begins in its source, in seconds. Times of segments
             are times in the source.
+        alternatives: the best texts, best first, when more than one was asked for.
         model: which model made it, if one did.
         options: the decoding options that made it, by name.
         warnings: what makes the result doubtful, as sentences.
@@ -206,6 +229,7 @@ class Transcript:
     segments: tuple[Segment, ...] = ()
     id: str = ""
     offset: float = 0.0
+    alternatives: tuple[Alternative, ...] = ()
     model: ModelInfo | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
@@ -225,6 +249,7 @@ class Transcript:
             "duration": self.duration,
             "text": self.text,
             "segments": [_prune(segment) for segment in self.segments],
+            **({"alternatives": list(map(asdict, self.alternatives))} if self.alternatives else {}),
             "model": asdict(self.model) if self.model else None,
             "options": dict(self.options),
             **({"warnings": list(self.warnings)} if self.warnings else {}),
@@ -251,6 +276,7 @@ class Transcript:
                 segments=tuple(_segment(item) for item in data["segments"]),
                 id=str(data["id"]),
                 offset=float(data["offset"]),
+                alternatives=tuple(Alternative(**item) for item in data.get("alternatives", ())),
                 model=ModelInfo(**model) if model is not None else None,
                 options=dict(data["options"]),
                 warnings=tuple(map(str, data.get("warnings", ()))),
@@ -343,6 +369,68 @@ class SegmentOptions:
 
 
 @dataclass(frozen=True)
+class DecodingOptions:
+    """How emissions become text.
+
+    Attributes:
+        decoder: greedy, beam, or auto: beam where the model brings a language model or an option
+            needs it.
+        beam_width: texts kept after each frame.
+        lm: ARPA or KenLM binary file, or a `language_model` folder; None takes the model's own.
+        lm_unigrams: file of the words to trust in `lm`, one a line.
+        use_lm: False drops the model's own language model.
+        lm_alpha: weight of the language model; None takes its own.
+        lm_beta: score of every word; None takes the language model's own.
+        lexicon: file of words to prefer, one a line, without a language model.
+        lexicon_only: write no other words than those of the lexicon or the language model.
+        hotwords: words to prefer.
+        hotword_weight: score of each hotword in a text.
+        n_best: texts to return.
+    """
+
+    decoder: str = "auto"
+    beam_width: int = 100
+    lm: str | None = None
+    lm_unigrams: str | None = None
+    use_lm: bool = True
+    lm_alpha: float | None = None
+    lm_beta: float | None = None
+    lexicon: str | None = None
+    lexicon_only: bool = False
+    hotwords: tuple[str, ...] = ()
+    hotword_weight: float = 10.0
+    n_best: int = 1
+
+    def __post_init__(self) -> None:
+        if self.decoder not in DECODERS:
+            raise UsageError(f"decoder {self.decoder!r} is not one of {', '.join(DECODERS)}")
+        if self.beam_width < 1 or self.n_best < 1:
+            raise UsageError(
+                f"beam width {self.beam_width} and n-best {self.n_best}, expected at least 1"
+            )
+        if self.decoder == "greedy" and (self.needs_beam or self.lm is not None):
+            raise UsageError(
+                "greedy decoding has no language model, lexicon, hotwords or n-best",
+                hint="--decoder beam",
+            )
+        if self.lm is not None and not self.use_lm:
+            raise UsageError("a language model is given, and none is to be used")
+        if self.lm_unigrams is not None and self.lm is None:
+            raise UsageError("lm_unigrams without a language model", hint="--lm names one")
+
+    @property
+    def needs_beam(self) -> bool:
+        """Whether an option asks for what greedy decoding cannot do."""
+        return (
+            self.decoder == "beam"
+            or self.lexicon is not None
+            or self.lexicon_only
+            or bool(self.hotwords)
+            or self.n_best > 1
+        )
+
+
+@dataclass(frozen=True)
 class TranscribeOptions:
     """How audio becomes text.
 
@@ -352,6 +440,7 @@ class TranscribeOptions:
         stride: context on each side of a chunk that is computed and thrown away, in seconds.
         batch_size: chunks that go through the model together.
         channel: "mix", or the number of one channel counted from 0.
+        decoding: how emissions become text.
         segments: how words become segments.
     """
 
@@ -360,6 +449,7 @@ class TranscribeOptions:
     stride: float = 5.0
     batch_size: int = 8
     channel: str = "mix"
+    decoding: DecodingOptions = field(default_factory=DecodingOptions)
     segments: SegmentOptions = field(default_factory=SegmentOptions)
 
     def __post_init__(self) -> None:

@@ -278,7 +278,7 @@ class DigitRecordings:
         for digit in digits:
             gap = np.zeros(round(rng.uniform(0.02, 0.35) * SAMPLE_RATE), np.float32)
             parts += [rng.choice(self.takes[speaker][digit]) * rng.uniform(0.7, 1.0), gap]
-        return " ".join(DIGITS[digit] for digit in digits), np.concatenate(parts)
+        return " ".join(DIGITS[digit] for digit in digits), np.concatenate(parts[:-1])
 
 
 class Augmenter:

@@ -182,7 +182,7 @@ def test_jsonl_has_a_row_for_every_input_failed_ones_too(model, sounds):
     assert [row["audio"] for row in rows] == ["a.wav", "text.wav", "b.flac"]
     assert rows[1]["error"]["type"] == "AudioError"
     assert rows[0]["model"]["id"] == model
-    assert rows[0]["options"]["decoder"] == "greedy"
+    assert rows[0]["options"]["decoding"] == {"decoder": "greedy"}
 
 
 def test_manifest_names_its_rows(model, sounds):
@@ -261,7 +261,7 @@ def test_debug_shows_where_an_error_came_from(model, sounds):
 
 
 def test_fault_in_asrkit_is_one_line_without_a_traceback(model, sounds, monkeypatch):
-    monkeypatch.setattr("asrkit.inputs.expand_inputs", lambda *a, **k: 1 / 0)
+    monkeypatch.setattr("asrkit.inputs.iter_inputs", lambda *a, **k: 1 / 0)
 
     result = run("a.wav", "-m", model)
 

@@ -337,10 +337,10 @@ def test_a_format_of_times_refuses_text_without_times(name):
 
 
 def test_an_error_row_names_the_input_and_the_error():
-    row = error_row("bad.wav", AudioError("bad.wav: 0 samples", hint="record it again"))
+    row = error_row("bad.wav", AudioError("bad.wav: 0 samples", hint="record it again"), id="7")
 
     assert row == (
-        '{"schema": 1, "audio": "bad.wav", '
+        '{"schema": 1, "audio": "bad.wav", "id": "7", '
         '"error": {"type": "AudioError", "message": "bad.wav: 0 samples"}}\n'
     )
 

@@ -12,8 +12,12 @@ from pathlib import Path
 import pytest
 
 from asrkit.errors import InputError, ManifestError, UsageError
-from asrkit.inputs import FailedInput, expand_inputs, iter_inputs
+from asrkit.inputs import FailedInput, iter_inputs
 from asrkit.types import AudioInput
+
+
+def expand_inputs(arguments, **options):
+    return list(iter_inputs(arguments, **options))
 
 
 @pytest.fixture

@@ -5,15 +5,17 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
 from asrkit import load_model
-from asrkit.errors import CheckpointError, UsageError
+from asrkit.errors import AsrkitError, CheckpointError, UsageError
 from asrkit.models.layers import conv_length, valid_mask
-from asrkit.models.wav2vec2 import Wav2Vec2Config, Wav2Vec2ForCTC, strided_convolution
+from asrkit.models.runtime import ctc_log_probs
+from asrkit.models.wav2vec2 import Wav2Vec2Config, strided_convolution
 from tests.tiny import tiny_config, tiny_model
 
 GOLDEN = sorted((Path(__file__).parent / "golden").glob("*.safetensors"))
@@ -282,5 +284,14 @@ def test_accelerator_gives_the_numbers_of_the_cpu(device, tmp_path):
     torch.testing.assert_close(found.logits[:, :7].cpu(), exact, rtol=1e-3, atol=1e-3)
 
 
-def test_tiny_model_is_what_it_says():
-    assert isinstance(tiny_model(), Wav2Vec2ForCTC)
+def test_batch_that_does_not_fit_into_memory_says_what_to_do():
+    model = tiny_model()
+    model.register_forward_pre_hook(_run_out_of_memory)
+
+    with pytest.raises(AsrkitError, match="not enough memory on cpu for 2 chunks") as caught:
+        ctc_log_probs(model, [np.zeros(800, np.float32)] * 2)
+    assert "--batch-size" in caught.value.hint
+
+
+def _run_out_of_memory(*_):
+    raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 1 byte")

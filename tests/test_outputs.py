@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from asrkit.errors import OutputError, UsageError
-from asrkit.outputs import Target, open_whole, write_whole
+from asrkit.outputs import Target, encode, open_whole, write_whole
 from asrkit.types import AudioInput
 
 
@@ -95,7 +95,7 @@ def test_file_appears_whole_or_not_at_all(tmp_path):
     path = tmp_path / "deep" / "a.txt"
 
     with pytest.raises(RuntimeError), open_whole(path) as file:  # noqa: PT012
-        file.write("half")
+        file.write(b"half")
         raise RuntimeError
 
     assert list(path.parent.iterdir()) == []
@@ -104,17 +104,25 @@ def test_file_appears_whole_or_not_at_all(tmp_path):
 def test_interrupt_keeps_what_was_written(tmp_path):
     path = tmp_path / "a.jsonl"
 
-    with pytest.raises(KeyboardInterrupt), open_whole(path) as file:  # noqa: PT012
-        file.write("row\n")
+    with pytest.raises(KeyboardInterrupt), open_whole(path, is_growing=True) as file:  # noqa: PT012
+        file.write(b"row\n")
         raise KeyboardInterrupt
 
     assert [p.name for p in tmp_path.iterdir()] == ["a.jsonl"]
     assert path.read_text() == "row\n"
 
 
+def test_interrupt_while_one_result_is_written_leaves_no_half_of_it(tmp_path):
+    with pytest.raises(KeyboardInterrupt), open_whole(tmp_path / "a.txt") as file:  # noqa: PT012
+        file.write(b"half")
+        raise KeyboardInterrupt
+
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_written_file_has_ordinary_permissions(tmp_path):
     (tmp_path / "plain").write_text("")
-    write_whole(tmp_path / "a.txt", "text")
+    write_whole(tmp_path / "a.txt", b"text")
 
     modes = [(tmp_path / name).stat().st_mode for name in ("plain", "a.txt")]
     assert modes[0] == modes[1]
@@ -124,12 +132,12 @@ def test_folder_that_cannot_be_written_is_named(tmp_path):
     (tmp_path / "file").write_text("")
 
     with pytest.raises(OutputError, match="file"):
-        write_whole(tmp_path / "file" / "a.txt", "text")
+        write_whole(tmp_path / "file" / "a.txt", b"text")
 
 
 def test_file_names_that_are_not_unicode_survive(tmp_path):
     name = os.fsdecode(b"caf\xe9")
 
-    write_whole(tmp_path / "a.txt", f"{name}\ttext\n")
+    write_whole(tmp_path / "a.txt", encode(f"{name}\ttext\n"))
 
     assert (tmp_path / "a.txt").read_bytes() == b"caf\xe9\ttext\n"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -17,7 +18,14 @@ from asrkit.inputs import FailedInput
 from asrkit.tasks.recognizer import Recognizer
 from asrkit.tasks.transcribe import transcribe_stream
 from asrkit.text import CTCVocabulary
-from asrkit.types import Audio, AudioInput, ModelInfo, SegmentOptions, TranscribeOptions
+from asrkit.types import (
+    Audio,
+    AudioInput,
+    DecodingOptions,
+    ModelInfo,
+    SegmentOptions,
+    TranscribeOptions,
+)
 from tests.tiny import TOKENS, tiny_config, tiny_model
 
 FRAME = 320
@@ -25,7 +33,7 @@ RATE = 16_000
 
 
 class SpellingRecognizer(Recognizer):
-    """Frame f says token round(32 * sample) of its first sample, with probability 0.9."""
+    """Frame f says token round(32 * sample) of its first sample, with probability 0.7."""
 
     def log_probs(self, waveforms):
         self.batches.append([len(samples) for samples in waveforms])
@@ -35,8 +43,8 @@ class SpellingRecognizer(Recognizer):
     def _score(samples):
         tokens = np.rint(samples[::FRAME] * 32).astype(int)
         tokens = tokens[: max(1, (len(samples) - 400) // FRAME + 1)]  # as the convolutions reach
-        scores = np.full((len(tokens), 32), np.log(0.1 / 31), dtype=np.float32)
-        scores[np.arange(len(tokens)), tokens] = np.log(0.9)
+        scores = np.full((len(tokens), 32), np.log(0.3 / 31), dtype=np.float32)
+        scores[np.arange(len(tokens)), tokens] = np.log(0.7)
         return scores
 
 
@@ -49,6 +57,7 @@ def spelling_recognizer() -> SpellingRecognizer:
             table, tokenizer_config={}, special_tokens_map={}, added_tokens={}
         ),
         info=ModelInfo("spelling"),
+        directory=Path("no such folder"),
     )
     object.__setattr__(recognizer, "batches", [])
     return recognizer
@@ -80,7 +89,7 @@ def test_words_and_times_are_those_of_the_frames():
 def test_word_confidence_is_the_probability_of_its_frames():
     (result,) = run(spell("_HI_"))
 
-    assert result.segments[0].words[0].score == pytest.approx(0.9, abs=1e-4)
+    assert result.segments[0].words[0].score == pytest.approx(0.7, abs=1e-4)
 
 
 def test_silence_is_an_empty_transcript():
@@ -256,6 +265,90 @@ def test_subtitle_options_reach_the_segments():
     )
 
     assert [segment.text for segment in result.segments] == ["ONE TWO", "SIX TEN"]
+
+
+def save_words(folder: Path, words: str) -> str:
+    path = folder / "words.txt"
+    path.write_text("\n".join(words.split()) + "\n")
+    return str(path)
+
+
+def beam(**options):
+    return DecodingOptions(decoder="beam", beam_width=10, **options)
+
+
+def test_beam_search_gives_the_text_and_times_of_the_frames():
+    (result,) = run(spell("__HHI|_TH_EE_RE__"), decoding=beam())
+
+    assert result.text == "HI THERE"
+    assert [word[0] for word in words_of(result)] == ["HI", "THERE"]
+    assert result.options["decoding"]["decoder"] == "beam"
+
+
+def test_beam_search_in_chunks_is_beam_search_of_the_whole():
+    audio = spell("CAT|_HORSE|__BEE|_A_" * 8)
+
+    (whole,) = run(audio, decoding=beam(), chunk_length=600)
+    (parts,) = run(audio, decoding=beam(), chunk_length=1, stride=0.2)
+
+    assert parts.text == whole.text
+    assert words_of(parts) == words_of(whole)
+
+
+def test_lexicon_mends_spelling(tmp_path):
+    words = save_words(tmp_path, "the cat horse")
+
+    (plain,) = run(spell("THE|_HORZE_"))
+    (mended,) = run(
+        spell("THE|_HORZE_"),
+        decoding=beam(lexicon=words, lexicon_only=True),
+    )
+
+    assert (plain.text, mended.text) == ("THE HORZE", "THE HORSE")
+
+
+def test_hotwords_are_written_in_the_case_of_the_vocabulary():
+    (without,) = run(spell("ZIAN_"), decoding=beam())
+    (with_hotword,) = run(spell("ZIAN_"), decoding=beam(hotwords=("zoan",), hotword_weight=20.0))
+
+    assert (without.text, with_hotword.text) == ("ZIAN", "ZOAN")
+
+
+def test_n_best_lists_texts_with_their_scores_best_first():
+    (result,) = run(spell("CAT_"), decoding=beam(n_best=3))
+
+    texts = [item.text for item in result.alternatives]
+    scores = [item.lm_score for item in result.alternatives]
+    assert texts[0] == result.text == "CAT"
+    assert len(set(texts)) == 3
+    assert scores == sorted(scores, reverse=True)
+
+
+def test_greedy_with_what_only_beam_search_has_is_refused():
+    with pytest.raises(UsageError, match="greedy"):
+        DecodingOptions(decoder="greedy", n_best=2)
+
+
+def test_emissions_come_trimmed_and_whole():
+    kept = []
+    audio = spell("HI_" * 300)
+
+    list(
+        transcribe_stream(
+            [audio],
+            spelling_recognizer(),
+            TranscribeOptions(chunk_length=4, stride=1),
+            on_emissions=lambda item, emissions: kept.append(emissions),
+        )
+    )
+
+    (emissions,) = kept
+    path = "".join(
+        "_HI"[[0, TOKENS.index("H"), TOKENS.index("I")].index(t)]
+        for t in emissions.log_probs.argmax(1)
+    )
+    assert path == ("HI_" * 300)[: len(path)]
+    assert len(path) >= 899
 
 
 def test_batches_are_formed_by_length_and_results_come_in_order():

@@ -8,11 +8,12 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from asrkit.errors import AsrkitError, ExitCode
+from asrkit.errors import AsrkitError, ExitCode, UsageError
 from asrkit.types import AudioInput, ModelOptions
 
 if TYPE_CHECKING:
@@ -207,6 +208,23 @@ Debug = Annotated[
     bool,
     typer.Option("--debug", metavar="", help="Show tracebacks of errors.", rich_help_panel=_RUN),
 ]
+
+
+def word_list(words: str | None) -> tuple[str, ...]:
+    """The words of an option: a file with one a line, or a comma list.
+
+    Raises:
+        UsageError: the file is not readable as UTF-8.
+    """
+    if words is None:
+        return ()
+    path = Path(words)
+    if not path.is_file():
+        return tuple(word for word in (part.strip() for part in words.split(",")) if word)
+    try:
+        return tuple(path.read_text(encoding="utf-8-sig").split())
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path}: cannot be read as a list of words: {error}") from error
 
 
 # ------------------------------------------------------------------------------- stdout, stderr

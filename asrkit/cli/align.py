@@ -125,7 +125,7 @@ def align(
       asrkit align talk.mp3 talk.txt -f textgrid -o talk.TextGrid
       asrkit align recordings/ texts/ -r -f textgrid,ctm -o aligned/ --min-score 0.2
     """
-    from asrkit.inputs import FailedInput, expand_inputs
+    from asrkit.inputs import FailedInput, iter_inputs
     from asrkit.outputs import Target
 
     console = shared.Console(is_quiet=quiet, is_verbose=verbose)
@@ -146,12 +146,14 @@ def align(
     from asrkit.tasks.pairing import audio_of, check_outputs, default_format, pair_texts
 
     pairs = pair_texts(
-        expand_inputs(
-            [audio],
-            recursive=recursive,
-            audio_column=audio_column,
-            text_column=text_column,
-            id_column=id_column,
+        list(
+            iter_inputs(
+                [audio],
+                recursive=recursive,
+                audio_column=audio_column,
+                text_column=text_column,
+                id_column=id_column,
+            )
         ),
         text,
     )
@@ -237,7 +239,7 @@ def _check_plot(plot: str | None, pairs: list[TextOf | FailedInput]) -> None:
 
 def _draw(plot: str, result: Alignment) -> None:
     """Write the picture of a result."""
-    from asrkit.outputs import write_whole
+    from asrkit.outputs import encode, write_whole
     from asrkit.plot import as_html, draw_alignment
 
     svg = draw_alignment(
@@ -249,4 +251,5 @@ def _draw(plot: str, result: Alignment) -> None:
         envelope=result.envelope,
     )
     is_page = plot.lower().endswith(".html")
-    write_whole(Path(plot), as_html(svg, result.transcript.source) if is_page else svg)
+    page = as_html(svg, result.transcript.source) if is_page else svg
+    write_whole(Path(plot), encode(page))

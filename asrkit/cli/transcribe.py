@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from functools import partial
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from asrkit.cli import _shared as shared
-from asrkit.types import ModelOptions, SegmentOptions, TranscribeOptions
+from asrkit.types import DecodingOptions, ModelOptions, SegmentOptions, TranscribeOptions
 
 _MODEL = ModelOptions()
 _OPTIONS = TranscribeOptions()
+_DECODE = DecodingOptions()
 _SEGMENTS = SegmentOptions()
 _DECODING, _SUBTITLES = "Decoding", "Subtitles"
 
@@ -58,6 +61,113 @@ def transcribe(
             rich_help_panel=_DECODING,
         ),
     ] = _OPTIONS.stride,
+    decoder: Annotated[
+        str,
+        typer.Option(
+            metavar="auto|greedy|beam",
+            help="auto is beam where the model has a language model or an option needs it.",
+            rich_help_panel=_DECODING,
+        ),
+    ] = _DECODE.decoder,
+    beam_width: Annotated[
+        int,
+        typer.Option(
+            min=1, metavar="N", help="Texts kept after each frame.", rich_help_panel=_DECODING
+        ),
+    ] = _DECODE.beam_width,
+    lm: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PATH",
+            envvar="ASRKIT_LM",
+            help="Language model: .arpa or KenLM .bin file, or language_model folder.",
+            show_default="the model's own",
+            rich_help_panel=_DECODING,
+        ),
+    ] = _DECODE.lm,
+    lm_unigrams: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE",
+            help="Words to trust in --lm, one a line.",
+            rich_help_panel=_DECODING,
+        ),
+    ] = _DECODE.lm_unigrams,
+    no_lm: Annotated[
+        bool,
+        typer.Option(
+            "--no-lm",
+            metavar="",
+            help="Do not use the language model that the model brings.",
+            rich_help_panel=_DECODING,
+        ),
+    ] = not _DECODE.use_lm,
+    lm_alpha: Annotated[
+        float | None,
+        typer.Option(
+            metavar="X",
+            help="Weight of the language model.",
+            show_default="its own",
+            rich_help_panel=_DECODING,
+        ),
+    ] = _DECODE.lm_alpha,
+    lm_beta: Annotated[
+        float | None,
+        typer.Option(
+            metavar="X",
+            help="Score of every word.",
+            show_default="its own",
+            rich_help_panel=_DECODING,
+        ),
+    ] = _DECODE.lm_beta,
+    lexicon: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE",
+            help="Words to prefer without a language model, one a line.",
+            rich_help_panel=_DECODING,
+        ),
+    ] = _DECODE.lexicon,
+    lexicon_only: Annotated[
+        bool,
+        typer.Option(
+            "--lexicon-only",
+            metavar="",
+            help="Write listed words only.",
+            rich_help_panel=_DECODING,
+        ),
+    ] = _DECODE.lexicon_only,
+    hotwords: Annotated[
+        str | None,
+        typer.Option(
+            metavar='FILE|"A,B"',
+            help="Words to prefer, from a file (one a line) or a comma list.",
+            rich_help_panel=_DECODING,
+        ),
+    ] = None,
+    hotword_weight: Annotated[
+        float,
+        typer.Option(
+            metavar="X", help="Score of each hotword in a text.", rich_help_panel=_DECODING
+        ),
+    ] = _DECODE.hotword_weight,
+    n_best: Annotated[
+        int,
+        typer.Option(
+            min=1,
+            metavar="N",
+            help="Texts in json and jsonl, with their scores.",
+            rich_help_panel=_DECODING,
+        ),
+    ] = _DECODE.n_best,
+    emissions: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Save log-probabilities (.npy) with their frame rate and labels (.json).",
+            rich_help_panel=_DECODING,
+        ),
+    ] = None,
     formats: shared.Formats = None,
     output: shared.Output = "-",
     max_line_width: Annotated[
@@ -109,8 +219,8 @@ def transcribe(
       asrkit transcribe recordings/ -r -f txt,srt,json -o transcripts/
       curl -s https://example.org/talk.ogg | asrkit transcribe -
     """
-    from asrkit.inputs import FailedInput, expand_inputs
-    from asrkit.outputs import Target
+    from asrkit.inputs import FailedInput, iter_inputs
+    from asrkit.outputs import Target, plan_files
 
     console = shared.Console(is_quiet=quiet, is_verbose=verbose)
     options = TranscribeOptions(
@@ -119,20 +229,40 @@ def transcribe(
         stride=stride,
         batch_size=batch_size,
         channel=channel,
+        decoding=DecodingOptions(
+            decoder=decoder,
+            beam_width=beam_width,
+            lm=lm,
+            lm_unigrams=lm_unigrams,
+            use_lm=not no_lm,
+            lm_alpha=lm_alpha,
+            lm_beta=lm_beta,
+            lexicon=lexicon,
+            lexicon_only=lexicon_only,
+            hotwords=shared.word_list(hotwords),
+            hotword_weight=hotword_weight,
+            n_best=n_best,
+        ),
         segments=SegmentOptions(max_pause, max_line_width, max_line_count, max_words_per_line),
     )
     source = ModelOptions(model or _MODEL.model, revision, device, dtype, cache_dir, offline)
-    items = expand_inputs(
-        inputs or [],
-        recursive=recursive,
-        files_from=files_from,
-        audio_column=audio_column,
-        text_column=text_column,
-        id_column=id_column,
+    items = list(
+        iter_inputs(
+            inputs or [],
+            recursive=recursive,
+            files_from=files_from,
+            audio_column=audio_column,
+            text_column=text_column,
+            id_column=id_column,
+        )
     )
     is_single = len(items) == 1 and getattr(items[0], "path", None) in (inputs or [])
     target = Target.parse(output, formats, is_single=is_single)
     target.check(items, has_times=timestamps != "none")
+    emission_files = None
+    if emissions is not None:
+        plan = plan_files(items, emissions, {"npy": ".npy", "json": ".json"})
+        emission_files = dict(zip(items, plan, strict=True))
     if dry_run:
         console.show_plan(items, target)
         console.say(f"{source}\n{options}")
@@ -145,7 +275,7 @@ def transcribe(
 
     from asrkit.models.runtime import set_num_threads
     from asrkit.tasks.recognizer import Recognizer
-    from asrkit.tasks.transcribe import transcribe_stream
+    from asrkit.tasks.transcribe import save_emissions, transcribe_stream
 
     if threads is not None:
         set_num_threads(threads)
@@ -153,8 +283,17 @@ def transcribe(
         console.say(DEMO_NOTE)
     recognizer = Recognizer.load(source)
     console.detail(recognizer.describe())
+    keep = None
+    if emission_files is not None:
+        keep = partial(save_emissions, recognizer, emission_files)
     with target.open(items, options.segments) as write, console.progress(items):
-        results = transcribe_stream(items, recognizer, options, on_progress=console.advance)
+        results = transcribe_stream(
+            items,
+            recognizer,
+            options,
+            on_progress=console.advance,
+            on_emissions=keep,
+        )
         for index, result in enumerate(results):
             write(index, result)
             if isinstance(result, FailedInput):

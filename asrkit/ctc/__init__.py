@@ -1,6 +1,17 @@
 """Connectionist temporal classification: from frame-wise scores to tokens with times."""
 
+from asrkit.ctc.alphabet import Alphabet
+from asrkit.ctc.beam import BeamDecoder
 from asrkit.ctc.emissions import Emissions, FrameClock
 from asrkit.ctc.greedy import BestPath, collapse
+from asrkit.ctc.lm import LanguageModel
 
-__all__ = ["BestPath", "Emissions", "FrameClock", "collapse"]
+__all__ = [
+    "Alphabet",
+    "BeamDecoder",
+    "BestPath",
+    "Emissions",
+    "FrameClock",
+    "LanguageModel",
+    "collapse",
+]

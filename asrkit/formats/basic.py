@@ -12,18 +12,21 @@ from asrkit.formats.times import timed_segments
 from asrkit.types import SCHEMA_VERSION, Character, Segment, SegmentOptions, Transcript, Word
 
 
-def error_row(source: str, error: Exception) -> str:
+def error_row(source: str, error: Exception, *, id: str = "") -> str:
     """The line that stands in JSON Lines output for an input that failed.
 
     Args:
         source: the input as the user named it.
         error: why it failed; its class name and message are written.
+        id: name of the input in results; `source` unless given.
 
     Returns:
         One line with its line end.
     """
     reason = {"type": type(error).__name__, "message": str(error)}
-    return _json_line({"schema": SCHEMA_VERSION, "audio": source, "error": reason})
+    return _json_line(
+        {"schema": SCHEMA_VERSION, "audio": source, "id": id or source, "error": reason}
+    )
 
 
 @writer("txt", is_joinable=True)

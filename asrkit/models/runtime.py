@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from asrkit.checkpoint import Checkpoint, fill_module, resolve
-from asrkit.errors import CheckpointError, UsageError
+from asrkit.errors import AsrkitError, CheckpointError, UsageError
 from asrkit.models import FAMILIES
 
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
@@ -159,7 +159,17 @@ def ctc_log_probs(
     for row, samples in zip(values, waveforms, strict=True):
         row[: len(samples)] = samples
     device = next(model.parameters()).device
-    with torch.inference_mode():
-        output = model(torch.from_numpy(values).to(device), torch.tensor(lengths, device=device))
-        scores = torch.log_softmax(output.logits, dim=-1, dtype=torch.float32).cpu().numpy()
+    try:
+        with torch.inference_mode():
+            output = model(
+                torch.from_numpy(values).to(device), torch.tensor(lengths, device=device)
+            )
+            scores = torch.log_softmax(output.logits, dim=-1, dtype=torch.float32).cpu().numpy()
+    except RuntimeError as error:  # torch.OutOfMemoryError is one; the CPU's has no class
+        if "memory" not in str(error):
+            raise
+        raise AsrkitError(
+            f"not enough memory on {device} for {len(lengths)} chunks of audio at once",
+            hint="a smaller --batch-size or --chunk-length needs less",
+        ) from error
     return [item[:frames] for item, frames in zip(scores, output.lengths.tolist(), strict=True)]

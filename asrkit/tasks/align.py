@@ -190,7 +190,8 @@ def align_stream(
                     emissions, text.segments, recognizer.vocabulary, options
                 )
             except AsrkitError as error:
-                yield FailedInput(piece.item.source, error.about(piece.item.source))
+                name = piece.item.source
+                yield FailedInput(name, error.about(name), piece.item.id)
             else:
                 transcript = replace(
                     alignment.transcript,

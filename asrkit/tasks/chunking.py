@@ -69,7 +69,7 @@ class Chunking:
                 ):
                     yield Piece(item, chunk)
         except (InputError, MissingExtraError) as error:
-            yield Piece(FailedInput(item.source, error))
+            yield Piece(FailedInput(item.source, error, item.id))
         else:
             yield Piece(item)
 

@@ -104,7 +104,7 @@ def _with_text(item: AudioInput, text: str | None, *, is_one: bool) -> TextOf | 
         path = Path(text) if is_one and text else file_beside(item, text, list(READERS))
         return TextOf(item, read_segments(path), str(path))
     except InputError as error:
-        return FailedInput(item.source, error)
+        return FailedInput(item.source, error, item.id)
 
 
 def check_outputs(pairs: Sequence[TextOf | FailedInput], outputs: Sequence[Path]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,12 +27,14 @@ class Recognizer:
         frontend: prepares samples.
         vocabulary: spells tokens.
         info: names the weights in results.
+        directory: the model's files, among them its language model if it has one.
     """
 
     model: Wav2Vec2ForCTC
     frontend: WaveformFrontend
     vocabulary: CTCVocabulary
     info: ModelInfo
+    directory: Path
 
     @classmethod
     def load(cls, options: ModelOptions) -> Recognizer:
@@ -66,7 +69,7 @@ class Recognizer:
                 f"{model.config.vocab_size} outputs"
             )
         info = ModelInfo(checkpoint.id, checkpoint.revision, options.dtype)
-        return cls(model, frontend, vocabulary, info)
+        return cls(model, frontend, vocabulary, info, checkpoint.directory)
 
     def describe(self) -> str:
         """One line for people: which model, how large, where."""

@@ -2,22 +2,32 @@
 
 from __future__ import annotations
 
+import io
+import json
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from asrkit.batch import map_in_batches
-from asrkit.ctc import BestPath, FrameClock, collapse
+from asrkit.ctc import Emissions, FrameClock
 from asrkit.errors import UsageError
 from asrkit.inputs import FailedInput
+from asrkit.outputs import encode, write_whole
 from asrkit.segmentation import split_segments
 from asrkit.tasks.chunking import Chunking, Piece
+from asrkit.tasks.decoding import Decoding, make_decoding
 from asrkit.tasks.recognizer import Recognizer
 from asrkit.types import (
+    Alternative,
     Audio,
     AudioInput,
+    Hypothesis,
+    ModelInfo,
     ModelOptions,
     Segment,
     TranscribeOptions,
@@ -67,6 +77,7 @@ def transcribe_stream(
     options: TranscribeOptions,
     *,
     on_progress: Callable[[float], None] | None = None,
+    on_emissions: Callable[[AudioInput | Audio, Emissions], None] | None = None,
 ) -> Iterator[Transcript | FailedInput]:
     """Transcribe inputs one after another, in bounded memory whatever their length and number.
 
@@ -75,34 +86,37 @@ def transcribe_stream(
         recognizer: the model.
         options: how to decode.
         on_progress: called with the seconds of audio of every chunk that is done.
+        on_emissions: called with the log-probabilities of every input before it is decoded.
 
     Yields:
         One result an input, in order, as soon as it is complete.
 
+    Raises:
+        UsageError, CheckpointError, MissingExtraError: the decoder cannot be set up.
     """
     chunking = Chunking.of(recognizer, options)
-    canonical = recognizer.vocabulary.canonical(recognizer.model.config.vocab_size)
+    decoding = make_decoding(recognizer, options.decoding)
     sample_rate = recognizer.frontend.sample_rate
 
-    def best_paths(pieces: Sequence[Piece]) -> list[BestPath]:
+    def emissions(pieces: Sequence[Piece]) -> list[tuple[Any, NDArray[np.float32] | None]]:
         chunks = [piece.chunk for piece in pieces if piece.chunk is not None]
         log_probs = recognizer.log_probs([chunk.samples for chunk in chunks])
-        paths = [
-            BestPath.of(chunking.trim(scores, chunk))
-            for scores, chunk in zip(log_probs, chunks, strict=True)
+        trimmed = [chunking.trim(*pair) for pair in zip(log_probs, chunks, strict=True)]
+        return [
+            (decoding.reduce(scores), None if on_emissions is None else scores.copy())
+            for scores in trimmed
         ]
-        return [BestPath(canonical[path.tokens], path.log_probs) for path in paths]
 
-    parts: list[BestPath] = []
+    parts: list[tuple[Any, NDArray[np.float32] | None]] = []
     num_samples = 0
-    for piece, path in map_in_batches(
-        best_paths,
+    for piece, part in map_in_batches(
+        emissions,
         (piece for item in inputs for piece in chunking.pieces(item)),
         length=lambda piece: piece.num_samples,
         batch_size=options.batch_size,
     ):
-        if path is not None and piece.chunk is not None:
-            parts.append(path)
+        if part is not None and piece.chunk is not None:
+            parts.append(part)
             num_new = piece.num_samples - piece.chunk.left - piece.chunk.right
             num_samples += num_new
             if on_progress is not None:
@@ -111,41 +125,97 @@ def transcribe_stream(
         if isinstance(piece.item, FailedInput):
             yield piece.item
         else:
-            path = BestPath.concatenate(parts)
-            yield _transcript(piece.item, num_samples / sample_rate, path, recognizer, options)
+            clock = FrameClock(
+                chunking.samples_per_frame,
+                sample_rate,
+                offset=piece.item.offset,
+                end=piece.item.offset + num_samples / sample_rate,
+            )
+            if on_emissions is not None:
+                log_probs = np.concatenate([scores for _, scores in parts if scores is not None])
+                on_emissions(piece.item, Emissions(log_probs, clock))
+            hypotheses = decoding.decode([kept for kept, _ in parts])
+            yield _transcript(piece.item, hypotheses, clock, recognizer.info, options, decoding)
         parts, num_samples = [], 0
+
+
+def save_emissions(
+    recognizer: Recognizer,
+    files: Mapping[Any, Mapping[str, Path]],
+    item: AudioInput | Audio,
+    emissions: Emissions,
+) -> None:
+    """Write the log-probabilities of an input as .npy, and what they mean as .json.
+
+    Args:
+        recognizer: what made them.
+        files: for each input the path of its "npy" and "json".
+        item: the input.
+        emissions: its log-probabilities (F, V), float32.
+
+    Raises:
+        OutputError: a file cannot be written.
+    """
+    num_columns = emissions.log_probs.shape[1]
+    clock = emissions.clock
+    meaning = {
+        "audio": item.source,
+        "id": item.id or item.source,
+        "offset": clock.offset,
+        "duration": round(clock.end - clock.offset, 3),
+        "frames_per_second": clock.sample_rate / clock.samples_per_frame,
+        "samples_per_frame": clock.samples_per_frame,
+        "sample_rate": clock.sample_rate,
+        "blank": recognizer.vocabulary.blank,
+        "labels": [recognizer.vocabulary.token(index) for index in range(num_columns)],
+        "model": asdict(recognizer.info),
+    }
+    array = io.BytesIO()
+    np.save(array, emissions.log_probs)
+    write_whole(files[item]["npy"], array.getvalue())
+    write_whole(files[item]["json"], encode(json.dumps(meaning, ensure_ascii=False) + "\n"))
 
 
 def _transcript(
     item: AudioInput | Audio,
-    duration: float,
-    path: BestPath,
-    recognizer: Recognizer,
+    hypotheses: Sequence[Hypothesis],
+    clock: FrameClock,
+    info: ModelInfo,
     options: TranscribeOptions,
+    decoding: Decoding,
 ) -> Transcript:
-    """Spell the best path of a whole input and divide it into segments."""
-    vocabulary = recognizer.vocabulary
-    hypothesis = vocabulary.hypothesis(collapse(path, blank=vocabulary.blank))
-    clock = FrameClock(
-        recognizer.model.config.samples_per_frame,
-        recognizer.frontend.sample_rate,
-        offset=item.offset,
-        end=item.offset + duration,
-    )
+    """Put the best text of a whole input on the clock and divide it into segments."""
+    best = hypotheses[0]
+    duration = clock.end - clock.offset
     segments: tuple[Segment, ...] = ()
     if options.timestamps != "none":
-        characters = hypothesis.characters if options.timestamps == "char" else ()
-        words = clock.words(hypothesis.words, characters)
+        characters = best.characters if options.timestamps == "char" else ()
+        words = clock.words(best.words, characters)
         segments = split_segments(words, options.segments, duration=duration, offset=item.offset)
     if options.timestamps == "segment":
         segments = tuple(replace(segment, words=()) for segment in segments)
+    alternatives = [
+        Alternative(other.text, round(other.logit_score, 4), round(other.lm_score, 4))
+        for other in hypotheses
+        if other.logit_score is not None and other.lm_score is not None
+    ]
     return Transcript(
         source=item.source,
         duration=round(duration, 3),
-        text=" ".join(hypothesis.text.split()),
+        text=" ".join(best.text.split()),
         segments=segments,
         id=item.id,
         offset=item.offset,
-        model=recognizer.info,
-        options={"decoder": "greedy", **asdict(options)},
+        alternatives=tuple(alternatives) if options.decoding.n_best > 1 else (),
+        model=info,
+        options=_in_results(options, decoding),
     )
+
+
+def _in_results(options: TranscribeOptions, decoding: Decoding) -> dict[str, Any]:
+    """The options in a transcript: those that changed what is in it."""
+    chosen = asdict(options)
+    chosen["decoding"] = {"decoder": decoding.name}
+    if decoding.name == "beam":
+        chosen["decoding"] |= {k: v for k, v in asdict(options.decoding).items() if k != "decoder"}
+    return chosen

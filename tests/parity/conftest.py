@@ -17,13 +17,13 @@ def pytest_terminal_summary(terminalreporter):
     if not _TABLE:
         return
     terminalreporter.section("largest difference from the reference, float32")
-    line = "{:32} {:>6} {:>10} {:>10} {:>10}"
-    terminalreporter.write_line(line.format("model", "cases", "logits", "hidden", "|logits|"))
+    line = "{:32} {:>6} {:>10} {:>10} {:>10} {:>18}"
+    names = ("model", "cases", "logits", "hidden", "|logits|", "same text, offsets")
+    terminalreporter.write_line(line.format(*names))
     for name, results in _TABLE.items():
         worst = {key: max(result[key] for result in results) for key in results[0]}
+        figures = [f"{worst[key]:.1e}" for key in ("logits", "hidden")]
+        same = sum(bool(result["same"]) for result in results)
         terminalreporter.write_line(
-            line.format(
-                name, len(results), f"{worst['logits']:.1e}", f"{worst['hidden']:.1e}",
-                f"{worst['size']:.1f}",
-            )
-        )  # fmt: skip
+            line.format(name, len(results), *figures, f"{worst['size']:.1f}", same)
+        )

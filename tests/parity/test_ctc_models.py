@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 
@@ -66,52 +68,60 @@ def compare_outputs(model, expected_model, values: torch.Tensor) -> dict[str, fl
     }
 
 
+def same_decoding(folder, logits: torch.Tensor) -> bool:
+    """Whether text, character and word offsets of logits (F, V) are the reference tokenizer's."""
+    tokenizer = transformers.Wav2Vec2CTCTokenizer.from_pretrained(folder)
+    expected = tokenizer.decode(
+        logits.argmax(-1), output_char_offsets=True, output_word_offsets=True
+    )
+    vocabulary = CTCVocabulary.from_files(
+        json.loads((folder / "vocab.json").read_text()),
+        tokenizer_config={},
+        special_tokens_map={},
+        added_tokens={},
+    )
+    path = BestPath.of(torch.log_softmax(logits, -1).numpy())
+    path = BestPath(vocabulary.canonical(logits.shape[1])[path.tokens], path.log_probs)
+    found = vocabulary.hypothesis(collapse(path, blank=vocabulary.blank))
+    return (
+        found.text == expected.text
+        and [(c.text, c.start, c.end) for c in found.characters]
+        == [(c["char"], c["start_offset"], c["end_offset"]) for c in expected.char_offsets]
+        and [(w.text, w.start, w.end) for w in found.words]
+        == [(w["word"], w["start_offset"], w["end_offset"]) for w in expected.word_offsets]
+    )
+
+
+def check_against_reference(name, expected_model, folder, values, record) -> None:
+    model = asrkit.load_model(str(folder))
+    result = compare_outputs(model, expected_model, values)
+    with torch.inference_mode():
+        result["same"] = same_decoding(folder, expected_model(values).logits[0])
+    record(name, result)
+
+    assert result["logits"] <= TOLERANCE
+    assert result["hidden"] <= TOLERANCE
+    assert result["same"]
+
+
 @pytest.mark.parametrize(("family", "seed"), SMALL)
 def test_small_checkpoint_gives_the_reference_numbers_and_text(family, seed, tmp_path, record):
     expected_model = reference.random_model(reference.small_config(family, seed), seed=seed)
     folder = reference.write_checkpoint(expected_model, tmp_path)
-    tokenizer = transformers.Wav2Vec2CTCTokenizer.from_pretrained(folder)
-    model = asrkit.load_model(str(folder))
-    values = speechlike(16_000, seed)
 
-    result = compare_outputs(model, expected_model, values)
-
-    record("small " + family, result)
-    assert result["logits"] <= TOLERANCE
-    assert result["hidden"] <= TOLERANCE
-    with torch.inference_mode():
-        logits = expected_model(values).logits[0]
-    vocabulary = CTCVocabulary.from_files(
-        tokenizer.get_vocab(), tokenizer_config={}, special_tokens_map={}, added_tokens={}
+    check_against_reference(
+        "small " + family, expected_model, folder, speechlike(16_000, seed), record
     )
-    decoded = tokenizer.decode(
-        logits.argmax(-1), output_char_offsets=True, output_word_offsets=True
-    )
-    path = BestPath.of(torch.log_softmax(logits, -1).numpy())
-    path = BestPath(vocabulary.canonical(logits.shape[1])[path.tokens], path.log_probs)
-    hypothesis = vocabulary.hypothesis(collapse(path, blank=vocabulary.blank))
-    assert hypothesis.text == decoded.text
-    assert [(c.text, c.start, c.end) for c in hypothesis.characters] == [
-        (c["char"], c["start_offset"], c["end_offset"]) for c in decoded.char_offsets
-    ]
-    assert [(w.text, w.start, w.end) for w in hypothesis.words] == [
-        (w["word"], w["start_offset"], w["end_offset"]) for w in decoded.word_offsets
-    ]
 
 
 @pytest.mark.parametrize("name", FULL)
-def test_published_size_gives_the_reference_numbers(name, tmp_path, record):
+def test_published_size_gives_the_reference_numbers_and_text(name, tmp_path, record):
     family, options = FULL[name]
     config = reference.FAMILIES[family][0](mask_time_prob=0.0, **options)
     expected_model = reference.random_model(config, seed=0)
     folder = reference.write_checkpoint(expected_model, tmp_path)
-    model = asrkit.load_model(str(folder))
 
-    result = compare_outputs(model, expected_model, speechlike(80_000, seed=1))
-
-    record(name, result)
-    assert result["logits"] <= TOLERANCE
-    assert result["hidden"] <= TOLERANCE
+    check_against_reference(name, expected_model, folder, speechlike(80_000, seed=1), record)
 
 
 @pytest.mark.parametrize(("family", "seed"), SMALL[::6])

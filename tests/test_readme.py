@@ -1,0 +1,50 @@
+"""What the README shows is what happens."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def console_examples() -> list[tuple[str, str]]:
+    """(command, output) pairs of the console blocks; a command begins with `$ `."""
+    examples: list[tuple[str, str]] = []
+    for block in re.findall(r"```console\n(.*?)```", README, flags=re.DOTALL):
+        for part in re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]:
+            command, _, output = part.partition("\n")
+            examples.append((command, output))
+    return examples
+
+
+@pytest.mark.parametrize(("command", "output"), console_examples(), ids=lambda text: text[:60])
+def test_command_prints_what_the_readme_shows(command, output):
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+
+    result = subprocess.run(
+        command, shell=True, cwd=ROOT, env=os.environ | {"PATH": path}, capture_output=True
+    )
+
+    assert result.stdout.decode() == output, result.stderr.decode()
+
+
+def test_there_are_three_real_uses():
+    assert len(console_examples()) >= 3
+
+
+@pytest.mark.parametrize("link", sorted(set(re.findall(r"\]\(([^)#]+)", README))))
+def test_link_leads_somewhere(link):
+    assert link.startswith("https://") or (ROOT / link).exists()
+
+
+def test_both_commands_to_paste_are_one_line():
+    (block,) = re.findall(r"```sh\n(python3\.11.*?)```", README, flags=re.DOTALL)
+
+    assert len(block.splitlines()) == 2
