@@ -28,7 +28,7 @@ def test_words_get_the_times_of_their_letters():
     result = align("__HHI|_TH_EE_RE__", "Hi, there!")
 
     assert words_of(result) == [("Hi,", 0.04, 0.1), ("there!", 0.14, 0.3)]
-    assert [w.score for s in result.segments for w in s.words] == pytest.approx([0.9] * 2, abs=1e-3)
+    assert [w.score for s in result.segments for w in s.words] == pytest.approx([0.7] * 2, abs=1e-3)
     assert result.text == "Hi, there!"
     assert result.warnings == ()
     assert result.options["decoder"] == "align"

@@ -46,9 +46,9 @@ def test_prints_a_row_for_every_word():
     assert result.exit_code == 0
     assert result.stdout == (
         "start\tend\tscore\tword\tnote\n"
-        "0.040\t0.100\t0.9000\tHi,\t\n"
-        "0.140\t0.300\t0.9000\tthere\t\n"
-        "0.360\t0.420\t0.9000\tyou\t\n"
+        "0.040\t0.100\t0.7000\tHi,\t\n"
+        "0.140\t0.300\t0.7000\tthere\t\n"
+        "0.360\t0.420\t0.7000\tyou\t\n"
     )
     assert "1 file" in result.stderr
 
@@ -76,9 +76,9 @@ def test_text_comes_from_standard_input():
     result = run("sounds/a.wav", "-", stdin=b"hi there you")
 
     assert result.stdout.splitlines()[1:] == [
-        "0.040\t0.100\t0.9000\thi\t",
-        "0.140\t0.300\t0.9000\tthere\t",
-        "0.360\t0.420\t0.9000\tyou\t",
+        "0.040\t0.100\t0.7000\thi\t",
+        "0.140\t0.300\t0.7000\tthere\t",
+        "0.360\t0.420\t0.7000\tyou\t",
     ]
 
 

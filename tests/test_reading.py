@@ -40,7 +40,10 @@ def test_srt_cues_lose_markup_and_keep_lines():
 
 
 def test_srt_text_may_hold_numbers_and_blank_lines():
-    text = "1\n00:00:01,000 --> 00:00:02,000\n1984\n\nis a book\n\n2\n00:00:03,000 --> 00:00:04,000\n42\n"
+    text = (
+        "1\n00:00:01,000 --> 00:00:02,000\n1984\n\nis a book\n\n"
+        "2\n00:00:03,000 --> 00:00:04,000\n42\n"
+    )
 
     assert cues(text, ".srt") == [(1.0, 2.0, ("1984", "is a book")), (3.0, 4.0, ("42",))]
 
