@@ -176,6 +176,18 @@ def test_path_over_many_checkpoints_is_the_textbook_s(search, seed):
     assert path_of(spans, 700, 0).tolist() == textbook(scores, tokens, 0)[1]
 
 
+def test_path_is_that_of_torchaudio(search):
+    """Golden: torchaudio 2.11.0, `functional.forced_align` on the CPU, with these very inputs."""
+    logits = np.random.default_rng(2026).normal(0, 2, (30, 6))
+    scores = logits - np.logaddexp.reduce(logits, axis=1, keepdims=True)
+
+    spans = forced_align(scores, [1, 2, 2, 5, 3, 3, 4, 1], blank=0)
+
+    path = [1] * 10 + [2, 0, 0, 2, 5, 5, 5, 0, 0, 3, 0, 0, 3, 4, 4, 4, 4, 0, 1, 0]
+    assert path_of(spans, 30, 0).tolist() == path
+    assert total(scores, np.array(path)) == pytest.approx(-62.66617, abs=1e-4)
+
+
 @pytest.mark.parametrize("beam", [0.01, 5.0, 200.0])
 def test_both_searches_give_the_same_path(beam, monkeypatch):
     if align._native is None:
