@@ -4,7 +4,7 @@
 
 Each clip is ten words, spoken one by one, trimmed to what is louder than -35 dB of their peak, and
 joined with gaps of 0.08 to 0.5 seconds: the truth is known to a millisecond. With --hour the clips
-are tiled to one hour, aligned at once, and compared with the truth and with the clips aligned alone.
+are tiled to one hour, aligned at once, and compared with the truth and the clips aligned alone.
 """
 
 from __future__ import annotations
