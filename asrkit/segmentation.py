@@ -204,7 +204,7 @@ def _segment(words: Sequence[Word]) -> Segment:
         text=" ".join(" ".join(word.text for word in words).split()),
         start=words[0].start,
         end=words[-1].end,
-        score=fmean(word.score for word in words),
+        score=round(fmean(word.score for word in words), 4),
         words=tuple(words),
     )
 

@@ -219,14 +219,12 @@ class BatchMaker:
         if self.recordings is None:
             raise ValueError("there are no digit recordings to draw from")
         longest = size * self._GRID
-        speaker = self.rng.choice(self.recordings.training_speakers)
-        digits = self.rng.choices(range(10), k=max(1, size - 2 + self.rng.randint(-1, 1)))
-        while True:
+        while True:  # until the takes fit
+            speaker = self.rng.choice(self.recordings.training_speakers)
+            digits = self.rng.choices(range(10), k=max(1, size - 2 + self.rng.randint(-1, 1)))
             text, samples = self.recordings.string(speaker, digits, self.rng)
             if len(samples) <= longest:
                 return text, self._shape(samples, longest, 0.15, augment)
-            if len(digits) > 1:
-                digits.pop()
 
 
 class Labels:

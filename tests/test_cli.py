@@ -13,10 +13,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+import torch
 from typer.testing import CliRunner
 
 from asrkit import __version__
 from asrkit.cli.app import app
+from asrkit.ctc.estimate import build_directory
 from tests.tiny import tiny_model
 
 
@@ -145,6 +147,118 @@ def test_model_that_cannot_be_had_names_itself(source, code, sounds):
     assert (result.exit_code, result.stdout) == (code, "")
     assert source in result.stderr
     assert "hint: " in result.stderr
+
+
+class _Evil:
+    def __reduce__(self):
+        return (os.system, ("touch PWNED",))
+
+
+def _set(name: str, **values):
+    def change(folder: Path) -> None:
+        path = folder / name
+        path.write_text(json.dumps(json.loads(path.read_text()) | values))
+
+    return change
+
+
+def _remove(name: str):
+    return lambda folder: (folder / name).unlink()
+
+
+def _cut_weights(folder: Path) -> None:
+    path = folder / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:1000])
+
+
+def _poison(folder: Path) -> None:
+    (folder / "model.safetensors").unlink()
+    torch.save({"lm_head.weight": _Evil()}, folder / "pytorch_model.bin")
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (_set("config.json", model_type="wavlm"), "model_type 'wavlm'"),
+        (_set("config.json", hidden_act="geglu"), "hidden_act is 'geglu'"),
+        (_set("config.json", hidden_size=48), "do not fit"),
+        (_set("config.json", num_hidden_layers=3), "missing: wav2vec2.encoder.layers.2"),
+        (_set("config.json", num_hidden_layers=1), "no place in the model"),
+        (_set("preprocessor_config.json", feature_size=80), "feature_size is 80"),
+        (_set("vocab.json", **{"<pad>": "zero"}), "index of '<pad>'"),
+        (_remove("vocab.json"), "no vocab.json"),
+        (_remove("config.json"), "no config.json"),
+        (_remove("model.safetensors"), "no model.safetensors"),
+        (_cut_weights, "model.safetensors: not a readable safetensors file"),
+        (_poison, "pytorch_model.bin: not loaded: it would use"),
+    ],
+)
+def test_bad_checkpoint_is_exit_code_4_and_names_what_is_wrong(damage, message, sounds):
+    damage(tiny_model(folder=sounds / "model"))
+
+    result = run("a.wav", "-m", "./model")
+
+    assert (result.exit_code, result.stdout) == (4, "")
+    assert result.stderr.startswith("error: ")
+    assert message in result.stderr
+    assert not Path("PWNED").exists()
+
+
+def test_language_model_makes_n_best_rows(model, sounds):
+    build_directory(["ONE TWO", "TWO THREE"], "lm")
+
+    result = run("a.wav", "-m", model, "--lm", "lm", "--n-best", "2", "-f", "jsonl")
+
+    row = json.loads(result.stdout)
+    assert [set(item) for item in row["alternatives"]] == [{"text", "logit_score", "lm_score"}] * 2
+    assert row["alternatives"][0]["text"] == row["text"]
+    assert row["options"]["decoding"]["lm"] == "lm"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["--lm", "none.arpa"], 4, "none.arpa: cannot be read"),
+        (["--lm", "text.wav"], 4, "text.wav: line 1"),
+        (["--lm", "folder"], 4, "folder: found nothing; expected attrs.json"),
+        (["--lexicon", "none.txt"], 2, "none.txt: cannot be read"),
+        (["--lexicon-only"], 2, "without a lexicon"),
+        (["--decoder", "greedy", "--n-best", "2"], 2, "greedy decoding has no"),
+        (["--decoder", "fast"], 2, "'fast' is not one of auto, greedy, beam"),
+        (["--beam-width", "0"], 2, "beam-width"),
+        (["--lm-unigrams", "a.txt"], 2, "without a language model"),
+    ],
+)
+def test_decoder_that_cannot_be_set_up_says_why(arguments, code, message, model, sounds):
+    result = run("a.wav", "-m", model, *arguments)
+
+    assert (result.exit_code, result.stdout) == (code, "")
+    assert message in result.stderr
+
+
+def test_hotwords_come_from_a_file_or_a_list(model, sounds):
+    Path("words.txt").write_text("zebra\nquartz\n")
+
+    results = [
+        run("a.wav", "-m", model, "-f", "jsonl", "--beam-width", "5", "--hotwords", value)
+        for value in ("words.txt", "zebra, quartz")
+    ]
+
+    rows = [json.loads(result.stdout) for result in results]
+    assert rows[0]["options"]["decoding"]["hotwords"] == ["zebra", "quartz"]
+    assert rows[0] == rows[1]
+
+
+def test_emissions_are_saved_with_what_they_mean(model, sounds):
+    result = run("a.wav", "-m", model, "--emissions", "kept")
+
+    log_probs = np.load("kept/a.npy")
+    meaning = json.loads(Path("kept/a.json").read_text())
+    assert result.exit_code == 0
+    assert (log_probs.dtype, log_probs.shape) == (np.float32, (99, 32))
+    assert np.exp(log_probs).sum(axis=1) == pytest.approx(1.0, abs=1e-4)
+    assert (meaning["frames_per_second"], meaning["blank"]) == (50.0, 0)
+    assert len(meaning["labels"]) == 32
 
 
 def test_formats_go_to_a_folder_that_keeps_the_tree(model, sounds):

@@ -92,7 +92,10 @@ class BeamDecoder:
         else:
             self.unigrams = None if unigrams is None else frozenset(unigrams) - {""}
         if lexicon_only and not self.unigrams:
-            raise UsageError("lexicon_only without a lexicon: no word could be written")
+            raise UsageError(
+                "lexicon_only without a lexicon: no word could be written",
+                hint="--lexicon names a list of words",
+            )
         defaults = lm or LanguageModel
         self._options = SearchOptions(
             alpha=_given(alpha, defaults.alpha),
