@@ -481,6 +481,8 @@ class AlignOptions:
         star: where speech without text may be: none, edges (before and after the text), segment
             (between its lines too).
         min_score: words and segments with a lower score are marked; None marks none.
+        tail: how long a word sounds after the spike of its last letter, in seconds, unless the
+            next word begins earlier. Models emit a letter when they know it, not when it ends.
         chunk_length: longest stretch the model sees at once, in seconds.
         stride: context on each side of a chunk that is computed and thrown away, in seconds.
         batch_size: chunks that go through the model together.
@@ -491,6 +493,7 @@ class AlignOptions:
     unknown: str = "star"
     star: str = "none"
     min_score: float | None = None
+    tail: float = 0.1
     chunk_length: float = TranscribeOptions.chunk_length
     stride: float = TranscribeOptions.stride
     batch_size: int = TranscribeOptions.batch_size
@@ -502,6 +505,8 @@ class AlignOptions:
                 raise UsageError(f"{name} {getattr(self, name)!r} is not one of {', '.join(known)}")
         if self.min_score is not None and not 0 <= self.min_score <= 1:
             raise UsageError(f"a lowest score of {self.min_score} is not between 0 and 1")
+        if not 0 <= self.tail <= 1:
+            raise UsageError(f"a tail of {self.tail} s is not between 0 and 1")
         self.transcribing()
 
     def transcribing(self) -> TranscribeOptions:

@@ -17,7 +17,7 @@ from tests.test_transcribe import spell, spelling_recognizer
 
 
 def align(path, text, **options):
-    return asrkit.align(spell(path), text, spelling_recognizer(), **options)
+    return asrkit.align(spell(path), text, spelling_recognizer(), **{"tail": 0.0} | options)
 
 
 def words_of(transcript):
@@ -32,6 +32,12 @@ def test_words_get_the_times_of_their_letters():
     assert result.text == "Hi, there!"
     assert result.warnings == ()
     assert result.options["decoder"] == "align"
+
+
+def test_words_sound_on_until_the_next_one_or_the_end():
+    result = align("__HHI|_THERE______|YOU", "hi there you", tail=0.1)
+
+    assert words_of(result) == [("hi", 0.04, 0.14), ("there", 0.14, 0.34), ("you", 0.38, 0.44)]
 
 
 def test_lines_become_segments():
@@ -210,7 +216,7 @@ def test_times_are_those_of_the_file_for_a_part_of_it():
     audio = spell("_HI_")
     part = Audio(audio.samples, audio.sample_rate, "part", offset=10.0)
 
-    result = asrkit.align(part, "hi", spelling_recognizer())
+    result = asrkit.align(part, "hi", spelling_recognizer(), tail=0)
 
     assert words_of(result) == [("hi", 10.02, 10.06)]
 
@@ -246,6 +252,7 @@ def test_text_may_be_a_file(tmp_path):
         {"star": "all"},
         {"min_score": 2},
         {"batch_size": 0},
+        {"tail": -1},
         {"beam": 3},
     ],
 )

@@ -37,7 +37,7 @@ def here(tmp_path, monkeypatch) -> Path:
 
 
 def run(*arguments: str, stdin: bytes | None = None):
-    return CliRunner().invoke(app, ["align", *arguments, "-m", "some"], input=stdin)
+    return CliRunner().invoke(app, ["align", *arguments, "-m", "some", "--tail", "0"], input=stdin)
 
 
 def test_prints_a_row_for_every_word():

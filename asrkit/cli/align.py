@@ -71,6 +71,17 @@ def align(
             rich_help_panel=_ALIGNMENT,
         ),
     ] = _OPTIONS.star,
+    tail: Annotated[
+        float,
+        typer.Option(
+            min=0.0,
+            max=1.0,
+            metavar="SECONDS",
+            help="How long a word sounds after its last letter was recognised, unless the next "
+            "word begins.",
+            rich_help_panel=_ALIGNMENT,
+        ),
+    ] = _OPTIONS.tail,
     min_score: Annotated[
         float | None,
         typer.Option(
@@ -134,6 +145,7 @@ def align(
         unknown=unknown,
         star=star,
         min_score=min_score,
+        tail=tail,
         chunk_length=chunk_length,
         stride=stride,
         batch_size=batch_size,

@@ -404,7 +404,7 @@ def _segments(
 ) -> list[Segment]:
     """Words in seconds, in the segments of the script."""
     words = place_words(
-        [_word(item, clock) for item in timed],
+        [_word(item, clock) for item in _with_tails(timed, clock, options.tail, num_frames)],
         duration=max(0.0, min(clock.end, 1e9) - clock.offset),
         offset=clock.offset,
     )
@@ -429,6 +429,19 @@ def _segments(
         )
         index += len(spelled)
     return segments
+
+
+def _with_tails(
+    timed: Sequence[_TimedWord], clock: FrameClock, tail: float, num_frames: int
+) -> Iterator[_TimedWord]:
+    """Words of letters with the sound after their last spike, up to the next word."""
+    tail_frames = tail * clock.sample_rate / clock.samples_per_frame
+    starts = [item.start for item in timed[1:]]
+    for item, following in zip(timed, [*starts, num_frames], strict=True):
+        if item.pieces and item.word.tokens[-1] != STAR:
+            yield replace(item, end=max(item.end, min(item.end + tail_frames, following)))
+        else:
+            yield item
 
 
 def _word(item: _TimedWord, clock: FrameClock) -> Word:
