@@ -28,7 +28,7 @@ from asrkit.types import TokenSpan
 # A text is doubted if it costs more than this for a letter, in nats, and more than this share of
 # what it costs backwards. A short stretch is not judged.
 MAX_COST_PER_LETTER = 1.0
-_MAX_SHARE = 0.5
+_MAX_SHARE = 0.3
 _FEWEST_LETTERS = 4
 # One frame costs at most this, so that a single one cannot decide.
 _MAX_COST = 10.0
