@@ -7,15 +7,17 @@ import struct
 import zlib
 from collections.abc import Iterator, Sequence
 from html import escape
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from asrkit.ctc.emissions import Emissions
+from asrkit.errors import MissingExtraError, UsageError
 from asrkit.types import TokenSpan, Transcript, Word
 
-SUFFIXES = (".html", ".svg")
+SUFFIXES = (".html", ".svg", ".png")
 
 _FRAME = 6  # pixels of one frame, horizontally
 _ROW = 13  # of one token, vertically
@@ -86,6 +88,27 @@ def as_html(svg: str, title: str) -> str:
         "<style>body{margin:0;background:#fff}div{overflow-x:auto}svg{display:block}</style>"
         f"</head><body><div>\n{svg}\n</div></body></html>\n"
     )
+
+
+def check_suffix(name: str) -> None:
+    """Refuse beforehand a file that cannot be drawn.
+
+    Raises:
+        UsageError: the suffix is none of `SUFFIXES`.
+        MissingExtraError: it is .png, and the extra `plot` is not installed.
+    """
+    suffix = Path(name).suffix.lower()
+    if suffix not in SUFFIXES:
+        raise UsageError(f"{name}: a picture's name must end in {', '.join(SUFFIXES)}")
+    if suffix == ".png" and find_spec("resvg_py") is None:
+        raise MissingExtraError("drawing to .png", extra="plot")
+
+
+def as_png(svg: str) -> bytes:
+    """A picture as pixels, drawn with the fonts of this machine; needs the extra `plot`."""
+    import resvg_py
+
+    return bytes(resvg_py.svg_to_bytes(svg_string=svg, background="white"))
 
 
 def _text(text: str) -> str:

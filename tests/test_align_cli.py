@@ -230,6 +230,21 @@ def test_plot_is_written(suffix):
     assert "there</text>" in Path(f"a.{suffix}").read_text()
 
 
+def test_plot_as_pixels_needs_an_extra_or_is_written():
+    try:
+        import resvg_py
+    except ImportError:
+        resvg_py = None
+
+    result = run("sounds/a.wav", "texts/a.txt", "--plot", "a.png")
+
+    if resvg_py is None:
+        assert result.exit_code == 4
+        assert "hint: pip install 'asrkit[plot]'" in result.stderr
+    else:
+        assert Path("a.png").read_bytes().startswith(b"\x89PNG")
+
+
 def test_dry_run_writes_nothing():
     result = run("sounds", "texts", "-r", "-o", "out", "--dry-run")
 

@@ -104,7 +104,7 @@ def align(
         str | None,
         typer.Option(
             metavar="FILE",
-            help="Draw waveform, scores, path and words of one input to .html or .svg.",
+            help="Draw waveform, scores, path and words of one input to .html, .svg or .png.",
             rich_help_panel=_CHECKS,
         ),
     ] = None,
@@ -241,18 +241,17 @@ def _check_plot(plot: str | None, pairs: list[TextOf | FailedInput]) -> None:
     """Refuse before any work what cannot be drawn."""
     if plot is None:
         return
-    from asrkit.plot import SUFFIXES
+    from asrkit.plot import check_suffix
 
     if len(pairs) != 1:
         raise UsageError(f"--plot draws one input, not {len(pairs)}")
-    if not plot.lower().endswith(SUFFIXES):
-        raise UsageError(f"--plot {plot}: the name must end in {', '.join(SUFFIXES)}")
+    check_suffix(plot)
 
 
 def _draw(plot: str, result: Alignment) -> None:
     """Write the picture of a result."""
     from asrkit.outputs import encode, write_whole
-    from asrkit.plot import as_html, draw_alignment
+    from asrkit.plot import as_html, as_png, draw_alignment
 
     svg = draw_alignment(
         result.transcript,
@@ -262,6 +261,9 @@ def _draw(plot: str, result: Alignment) -> None:
         blank=result.blank,
         envelope=result.envelope,
     )
-    is_page = plot.lower().endswith(".html")
-    page = as_html(svg, result.transcript.source) if is_page else svg
-    write_whole(Path(plot), encode(page))
+    suffix = Path(plot).suffix.lower()
+    if suffix == ".png":
+        write_whole(Path(plot), as_png(svg))
+    else:
+        page = as_html(svg, result.transcript.source) if suffix == ".html" else svg
+        write_whole(Path(plot), encode(page))
