@@ -101,6 +101,13 @@ def test_unreadable_file_is_an_error(model, sounds):
     assert run("a.wav", "-m", model).exit_code == 4
 
 
+def test_one_missing_file_is_told_apart_from_many(model, sounds):
+    result = run("missing.wav", "-f", "srt", "-m", model)
+
+    assert (result.exit_code, result.stdout) == (4, "")
+    assert result.stderr.startswith("error: missing.wav: no such file")
+
+
 def test_nothing_that_can_be_read_is_exit_code_4(model, sounds):
     result = run("empty.wav", "text.wav", "-m", model)
 

@@ -256,7 +256,9 @@ def transcribe(
             id_column=id_column,
         )
     )
-    is_single = len(items) == 1 and getattr(items[0], "path", None) in (inputs or [])
+    is_single = len(items) == 1 and (
+        isinstance(items[0], FailedInput) or items[0].path in (inputs or [])
+    )
     target = Target.parse(output, formats, is_single=is_single)
     target.check(items, has_times=timestamps != "none")
     emission_files = None
