@@ -121,7 +121,7 @@ def _x(frame: float) -> float:
 
 
 def _title(transcript: Transcript) -> Iterator[str]:
-    model = f" · {transcript.model.id}" if transcript.model else ""
+    model = f"\u00a0· {transcript.model.id}" if transcript.model else ""
     yield (
         f"<text x='{_LEFT}' y='18' font-size='14' font-weight='bold'>"
         f"{_text(Path(transcript.source).name)}<tspan font-weight='normal' fill='#555'>"

@@ -138,14 +138,14 @@ def test_wrong_text_is_flagged_and_the_right_one_is_not():
     wrong = align(f"_{said}_", "pack my box with five dozen jugs")
 
     assert right.warnings == ()
-    assert wrong.warnings == ("the text does not seem to belong to this audio",)
+    assert wrong.warnings[0].startswith("the text does not seem to belong to this audio")
     assert not wrong.segments[0].ok
 
 
 def test_one_wrong_line_is_flagged_alone():
-    path = "_GO|HOME|NOW__|THE|QUICK|FOX|JUMPS__|SEE|YOU|SOON_"
+    path = "_GO|HOME|NOW__|THE|QUICK|FOX|JUMPS__|PUT|IT|DOWN_"
 
-    result = align(path, "go home now\nmy dozen big liquor\nsee you soon")
+    result = align(path, "go home now\nmy dozen big liquor\nput it down")
 
     assert [s.ok for s in result.segments] == [True, False, True]
     assert result.warnings[0].startswith("1 line of 3 not heard as written, the first at")

@@ -489,7 +489,7 @@ def _warnings(segments: Sequence[Segment], *, is_wrong: bool) -> Iterator[str]:
     num_doubtful = sum(len(segment.words) for segment in doubtful)
     num_words = sum(len(segment.words) for segment in segments)
     if is_wrong and (not doubtful or 2 * num_doubtful >= num_words):
-        yield "the text does not seem to belong to this audio"
+        yield "the text does not seem to belong to this audio, or the model cannot hear it"
     elif doubtful:
         yield (
             f"{_number(doubtful, 'line')} of {len(segments)} not heard as written, the first at "
