@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -167,18 +167,24 @@ BatchSize = Annotated[
         rich_help_panel=_RUN,
     ),
 ]
-Formats = Annotated[
-    str | None,
-    typer.Option(
+
+
+def _formats(default: str) -> Any:
+    return typer.Option(
         "--format",
         "-f",
         metavar="NAME[,NAME...]",
         envvar="ASRKIT_FORMAT",
         help="txt, json, jsonl, tsv, csv, words, srt, vtt, ass, lrc, textgrid, textgrid-short, "
         "ctm, rttm, aud; several at once with -o DIR.",
-        show_default="the suffix of -o, or txt",
+        show_default=default,
         rich_help_panel=_OUTPUT,
-    ),
+    )
+
+
+Formats = Annotated[str | None, _formats("the suffix of -o, or txt")]
+AlignedFormats = Annotated[
+    str | None, _formats("the suffix of -o, or that of subtitles given, or words")
 ]
 Output = Annotated[
     str,

@@ -116,7 +116,7 @@ def align(
     offline: shared.Offline = _MODEL.offline,
     chunk_length: shared.ChunkLength = _OPTIONS.chunk_length,
     stride: shared.Stride = _OPTIONS.stride,
-    formats: shared.Formats = None,
+    formats: shared.AlignedFormats = None,
     output: shared.Output = "-",
     batch_size: shared.BatchSize = _OPTIONS.batch_size,
     threads: shared.Threads = None,
