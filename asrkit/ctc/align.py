@@ -44,6 +44,7 @@ _native = _load_native()
 
 _BEAM = 200.0  # nats; an ordinary recording needs a few tens
 _WIDER = 16.0  # how much the beam grows when it found no path; after one such step it has no end
+
 Costs = NDArray[np.float64]
 Scores = NDArray[np.float32]
 Rows = NDArray[np.int32]
