@@ -4,6 +4,9 @@ import sys
 
 from setuptools import Extension, setup
 
+SOURCES = ("core", "module", "ngram", "search", "trie")
+HEADERS = ("lookup", "ngram", "path", "search", "table", "trie")
+
 try:
     from pybind11.setup_helpers import Pybind11Extension
 except ImportError:  # a build without isolation: asrkit works without the core
@@ -12,10 +15,8 @@ else:
     extensions = [
         Pybind11Extension(
             "asrkit.ctc._native",
-            [f"asrkit/ctc/native/{name}.cpp" for name in ("module", "ngram", "search")],
-            depends=[
-                f"asrkit/ctc/native/{name}.h" for name in ("ngram", "path", "search", "table")
-            ],
+            [f"asrkit/ctc/native/{name}.cpp" for name in SOURCES],
+            depends=[f"asrkit/ctc/native/{name}.h" for name in HEADERS],
             cxx_std=17,
             # Sums must round as Python's do, on machines with fused multiply-add too.
             extra_compile_args=[] if sys.platform == "win32" else ["-ffp-contract=off"],

@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from asrkit.tasks.recognizer import Recognizer as Recognizer
     from asrkit.tasks.transcribe import transcribe as transcribe
     from asrkit.types import Audio as Audio
+    from asrkit.types import DecodingOptions as DecodingOptions
+    from asrkit.types import ModelOptions as ModelOptions
+    from asrkit.types import TranscribeOptions as TranscribeOptions
     from asrkit.types import Transcript as Transcript
 
 __version__ = "0.1.0"
@@ -21,7 +24,10 @@ __version__ = "0.1.0"
 _HOMES = {
     "AsrkitError": "asrkit.errors",
     "Audio": "asrkit.types",
+    "DecodingOptions": "asrkit.types",
+    "ModelOptions": "asrkit.types",
     "Recognizer": "asrkit.tasks.recognizer",
+    "TranscribeOptions": "asrkit.types",
     "Transcript": "asrkit.types",
     "align": "asrkit.tasks.align",
     "load_model": "asrkit.models.runtime",
@@ -32,7 +38,10 @@ _HOMES = {
 __all__ = [
     "AsrkitError",
     "Audio",
+    "DecodingOptions",
+    "ModelOptions",
     "Recognizer",
+    "TranscribeOptions",
     "Transcript",
     "__version__",
     "align",

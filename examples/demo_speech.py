@@ -301,13 +301,16 @@ class Augmenter:
             noise = np.fft.irfft(white / bands**power, size)
             self._noises.append((noise / noise.std()).astype(np.float32))
 
-    def reshape(self, samples: Samples, longest: int, *, spread: float) -> Samples:
+    def reshape(
+        self, samples: Samples, longest: int, *, spread: float, tone_db: float = 1.2
+    ) -> Samples:
         """Change tempo, tone and room of one utterance.
 
         Args:
             samples: (T,).
             longest: how many samples the result may have.
             spread: the tempo (and pitch) factor lies within 1 / (1 + spread) .. 1 + spread.
+            tone_db: standard deviation of the gain at each of nine frequencies.
 
         Returns:
             (T',), T' <= max(longest, T).
@@ -320,7 +323,7 @@ class Augmenter:
         spectrum = np.fft.rfft(samples, size)
         hertz = np.linspace(0, SAMPLE_RATE / 2, len(spectrum), dtype=np.float32)
         knots = np.array([0, 150, 300, 600, 1000, 1700, 2600, 4000, 8000], np.float32)
-        gains = np.exp(rng.normal(0, 1.2, len(knots)) * (np.log(10) / 20))
+        gains = np.exp(rng.normal(0, tone_db, len(knots)) * (np.log(10) / 20))
         if rng.random() < 0.2:  # as from a telephone
             edge = rng.uniform(3300, 4000)
             knots = np.append(knots[:-1][knots[:-1] < edge], [edge, edge + 150, 8000])
@@ -385,5 +388,9 @@ def evaluation_sets(recordings: DigitRecordings | None, seed: int = 7) -> dict[s
             Clip(DIGITS[digit], samples)
             for digit, takes in recordings.takes[HELD_OUT_SPEAKER].items()
             for samples in takes
+        ]
+        sets["the same, between 0.2 s of silence"] = [
+            Clip(clip.text, np.pad(clip.samples, SAMPLE_RATE // 5))
+            for clip in sets["real single digits, unknown speaker"]
         ]
     return sets

@@ -10,9 +10,10 @@ that are spoken and recognised afterwards (espeak-ng and flite must be installed
 from __future__ import annotations
 
 import argparse
+import logging
 import random
-import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
@@ -27,6 +28,8 @@ from asrkit.inputs import FailedInput
 from asrkit.tasks.transcribe import transcribe_stream
 from asrkit.types import DecodingOptions, ModelOptions, TranscribeOptions
 
+log = logging.getLogger("demo")
+
 NUM_SENTENCES = 60_000
 ORDER = 3
 MINIMUM_COUNT = 3  # rarer pairs and triples are left out: a tenth of the size, the same errors
@@ -40,8 +43,8 @@ def training_sentences(count: int, seed: int = 11) -> list[str]:
     return list(islice((text for text in texts if not is_held_out(text)), count))
 
 
-def build(folder: Path) -> Path:
-    """Estimate the model and write it beside the alphabet, as recognisers read it."""
+def build(folder: Path) -> None:
+    """Estimate the model into `folder`/language_model, with the alphabet beside it."""
     model = build_directory(
         training_sentences(NUM_SENTENCES),
         folder / "language_model",
@@ -51,8 +54,7 @@ def build(folder: Path) -> Path:
     Alphabet.build(TOKENS).save(folder / FILE_NAME)
     sizes = ", ".join(f"{len(table):,}" for table in model.probabilities)
     size = sum(path.stat().st_size for path in (folder / "language_model").iterdir())
-    print(f"{folder}: {sizes} n-grams of orders 1 to {ORDER}, {size / 1e6:.2f} MB")
-    return folder / "language_model"
+    log.info("%s: %s n-grams of orders 1 to %d, %.2f MB", folder, sizes, ORDER, size / 1e6)
 
 
 def word_error_rate(
@@ -76,48 +78,58 @@ def hotwords_of(clips: Sequence[Clip], count: int = 15) -> tuple[str, ...]:
     return tuple(sorted(words, key=lambda word: (-len(word), word))[:count])
 
 
+def compare(recognizer: Recognizer, sets: Mapping[str, Sequence[Clip]], lm: Path) -> str:
+    """Measure every set with every decoder.
+
+    Args:
+        recognizer: the model.
+        sets: clips by name.
+        lm: a `language_model` folder.
+
+    Returns:
+        Word error rates in percent, as a Markdown table.
+    """
+    beam = DecodingOptions(decoder="beam", use_lm=False)
+    rows = [
+        "| WER % | clips | greedy | beam | word list | LM | LM, hotwords |",
+        "|---|---:|---:|---:|---:|---:|---:|",
+    ]
+    for name, clips in sets.items():
+        ways = (
+            DecodingOptions(decoder="greedy"),
+            beam,
+            replace(beam, lexicon=str(lm / "unigrams.txt")),
+            DecodingOptions(lm=str(lm)),
+            DecodingOptions(lm=str(lm), hotwords=hotwords_of(clips), hotword_weight=2.0),
+        )
+        rates = [f"{word_error_rate(recognizer, clips, way):.1f}" for way in ways]
+        rows.append(f"| {' | '.join([name, str(len(clips)), *rates])} |")
+        log.info("%s", rows[-1])
+    return "\n".join(rows)
+
+
 def main() -> None:
     """Build if asked to, measure, print one table."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
-    )
-    parser.add_argument("--build", type=Path, metavar="FOLDER", help="estimate into this folder")
-    parser.add_argument("--model", default="demo-en", help="model to measure")
-    parser.add_argument("--digits", type=Path, metavar="TAR", help="real digits: two more sets")
-    parser.add_argument("--clips", type=int, default=100, help="at most so many of each set")
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
+    add = parser.add_argument
+    add("--build", type=Path, metavar="FOLDER", help="estimate a language model into this folder")
+    add("--model", default="demo-en", help="model to measure (default: %(default)s)")
+    add("--digits", type=Path, metavar="TAR", help="real digits: more sets")
+    add("--clips", type=int, default=100, help="at most so many of a set (default: %(default)s)")
     options = parser.parse_args()
-    lm = None if options.build is None else str(build(options.build))
+    if options.build is not None:
+        build(options.build)
     recognizer = Recognizer.load(ModelOptions(model=options.model))
-    own = recognizer.directory / "language_model"
-    lm = lm or (str(own) if own.is_dir() else None)
-
-    with tempfile.TemporaryDirectory() as folder:
-        recordings = None if options.digits is None else DigitRecordings(options.digits)
-        sets = {
-            name: clips[:: max(1, len(clips) // options.clips)]
-            for name, clips in evaluation_sets(recordings).items()
-        }
-        lexicon = Path(folder) / "words.txt"
-        unigrams = Path(lm or ".") / "unigrams.txt"
-        if unigrams.is_file():
-            lexicon.write_text(unigrams.read_text())
-        header = ("greedy", "beam", "lexicon", "LM", "LM + hotwords")
-        print(f"{'word error rate, %':42} {'clips':>5}" + "".join(f"{h:>15}" for h in header))
-        for name, clips in sets.items():
-            ways = [
-                DecodingOptions(decoder="greedy"),
-                DecodingOptions(decoder="beam", use_lm=False),
-            ]
-            if lm is not None:
-                ways += [
-                    DecodingOptions(use_lm=False, lexicon=str(lexicon)),
-                    DecodingOptions(lm=lm),
-                    DecodingOptions(lm=lm, hotwords=hotwords_of(clips), hotword_weight=2.0),
-                ]
-            rates = [word_error_rate(recognizer, clips, way) for way in ways]
-            print(
-                f"{name:42} {len(clips):5}" + "".join(f"{rate:15.1f}" for rate in rates), flush=True
-            )
+    lm = (options.build or recognizer.directory) / "language_model"
+    if not lm.is_dir():
+        raise SystemExit(f"{options.model} brings no language model: --build FOLDER makes one")
+    recordings = None if options.digits is None else DigitRecordings(options.digits)
+    sets = {
+        name: clips[:: max(1, len(clips) // options.clips)]
+        for name, clips in evaluation_sets(recordings).items()
+    }
+    compare(recognizer, sets, lm)
 
 
 if __name__ == "__main__":

@@ -35,11 +35,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import domain_lm
 import numpy as np
 import torch
 import torch.distributed as dist
 import torch.nn.functional as F
-from demo_checkpoint import CONFIG, encode, export, make_examples, measure, normalise, write_card
+from demo_checkpoint import CONFIG, encode, export, make_examples, measure, write_card
 from demo_corpus import vocabulary
 from demo_speech import (
     HELD_OUT_SPEAKER,
@@ -56,18 +57,23 @@ from demo_speech import (
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from asrkit.frontend import WaveformFrontend
 from asrkit.models.wav2vec2 import Wav2Vec2ForCTC
 
 log = logging.getLogger("demo")
 
+FRONTEND = WaveformFrontend()
 PHONEME_LAYER = 2
 PHONEME_WEIGHT = 0.3
 PEAK_RATE = 1.5e-3
 WARMUP_STEPS = 300
-FLAT_UNTIL = 0.35
+POLISH_RATE = 3e-4
 CURRICULUM_UNTIL = 0.10
+FLAT_UNTIL = 0.33
+POLISH_FROM = 0.93
 BATCH_SECONDS = 28.0
 DIGIT_SHARE = 0.13
+POLISH_DIGIT_SHARE = 0.35
 JOINED_SHARE = 0.07
 SAVE_EVERY_S = 180.0
 LOG_EVERY_STEPS = 100
@@ -152,18 +158,19 @@ class BatchMaker:
             self.rng.shuffle(queue)
         return queue.pop()
 
-    def draw(self, longest: float, *, augment: bool) -> Batch:
+    def draw(self, longest: float, *, augment: bool, digit_share: float = DIGIT_SHARE) -> Batch:
         """Draw a batch of about `BATCH_SECONDS`.
 
         Args:
             longest: of the utterances, in seconds.
             augment: change tempo, tone and room, add noise, and now and then join utterances.
+            digit_share: how many batches are recorded digits.
         """
         kind = self.plan.random()
-        if self.recordings is not None and kind < DIGIT_SHARE:
+        if self.recordings is not None and kind < digit_share:
             size = self.plan.choice((1, 2, 3, 5, 9) if longest > 3 else (2, 3))
             make = self._digits
-        elif augment and kind < DIGIT_SHARE + JOINED_SHARE:
+        elif augment and kind < digit_share + JOINED_SHARE:
             size = self.plan.choice((16, 24))
             make = self._joined
         else:
@@ -179,7 +186,7 @@ class BatchMaker:
             row[start : start + len(samples)] = samples
             if augment:
                 self.augmenter.add_noise(row)
-            row[:] = normalise(row)
+            row[:] = FRONTEND(row)
         return Batch(torch.from_numpy(values), list(texts))
 
     def _place(self, room: int) -> int:
@@ -189,14 +196,14 @@ class BatchMaker:
             return 0
         return room if where < 0.55 else self.rng.randint(0, room)
 
-    def _shape(self, samples: Samples, longest: int, spread: float, augment: bool) -> Samples:
-        if not augment:
-            return samples[:longest]
-        return self.augmenter.reshape(samples, longest, spread=spread)[:longest]
+    def _shape(self, samples: Samples, longest: int, augment: bool) -> Samples:
+        if augment:
+            samples = self.augmenter.reshape(samples, longest, spread=0.07)
+        return samples[:longest]
 
     def _single(self, size: int, augment: bool) -> tuple[str, Samples]:
         utterance = self._draw(size)
-        return utterance.text, self._shape(self._load(utterance), size * self._GRID, 0.07, augment)
+        return utterance.text, self._shape(self._load(utterance), size * self._GRID, augment)
 
     def _joined(self, size: int, augment: bool) -> tuple[str, Samples]:
         texts: list[str] = []
@@ -205,7 +212,7 @@ class BatchMaker:
         while True:
             utterance = self._draw(self.rng.choice(list(self.buckets)))
             gap = round(self.rng.uniform(0.2, 1.5) * SAMPLE_RATE)
-            samples = self._shape(self._load(utterance), 2 * utterance.length, 0.07, augment)
+            samples = self._shape(self._load(utterance), 2 * utterance.length, augment)
             if len(samples) > room:
                 if texts:
                     return " ".join(texts), np.concatenate(parts)
@@ -224,7 +231,10 @@ class BatchMaker:
             digits = self.rng.choices(range(10), k=max(1, size - 2 + self.rng.randint(-1, 1)))
             text, samples = self.recordings.string(speaker, digits, self.rng)
             if len(samples) <= longest:
-                return text, self._shape(samples, longest, 0.15, augment)
+                break
+        if augment:  # more than sentences: four speakers have to stand for everybody
+            samples = self.augmenter.reshape(samples, longest, spread=0.2, tone_db=3.0)[:longest]
+        return text, samples
 
 
 class Labels:
@@ -333,9 +343,14 @@ def ctc_sum(logits: Tensor, labels: Tensor) -> Tensor:
 
 
 def learning_rate(progress: float, step: int) -> float:
-    """Rate after a share `progress` of the run: warm-up, flat, then a cosine down to 2 %."""
+    """Rate after a share `progress` of the run.
+
+    Warm-up, flat, a cosine down to 2 %; a low ramp for the polish, with more digits, at the end.
+    """
+    if progress >= POLISH_FROM:
+        return POLISH_RATE * (1 - progress) / (1 - POLISH_FROM)
     warm = min(1.0, (step + 1) / WARMUP_STEPS)
-    decay = max(0.0, progress - FLAT_UNTIL) / (1 - FLAT_UNTIL)
+    decay = max(0.0, progress - FLAT_UNTIL) / (POLISH_FROM - FLAT_UNTIL)
     return PEAK_RATE * warm * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * min(1.0, decay))))
 
 
@@ -447,7 +462,8 @@ class Trainer:
         if progress < CURRICULUM_UNTIL:
             batch = self.batches.draw(1.2 + 6.0 * progress / CURRICULUM_UNTIL, augment=False)
         else:
-            batch = self.batches.draw(math.inf, augment=True)
+            share = DIGIT_SHARE if progress < POLISH_FROM else POLISH_DIGIT_SHARE
+            batch = self.batches.draw(math.inf, augment=True, digit_share=share)
         targets = self.labels.letters(batch.texts), self.labels.phonemes(batch.texts)
         letters, phonemes = self.learner(batch.values, *targets)
         (letters + PHONEME_WEIGHT * phonemes).backward()
@@ -548,7 +564,7 @@ def parse_options() -> argparse.Namespace:
     add("--out", type=Path, default=Path("demo-en"), help="folder for the exported model")
     add("--examples", type=Path, help="also write example clips into this folder")
     add("--utterances", type=int, default=72_000, help="synthetic sentences (default: %(default)s)")
-    add("--minutes", type=float, default=60, help="training time (default: %(default)s)")
+    add("--minutes", type=float, default=75, help="training time (default: %(default)s)")
     add("--processes", type=int, default=2, help="CPU cores to use (default: %(default)s)")
     add("--seed", type=int, default=1, help="of everything random (default: %(default)s)")
     add("--rank", type=int, help=argparse.SUPPRESS)
@@ -567,9 +583,11 @@ def main() -> None:
         synthesise(options)
     train(options)
     state = torch.load(options.work / "checkpoint.pt", weights_only=True)
-    model = export(state["model"], options.out)
+    recognizer = export(state["model"], options.out)
+    domain_lm.build(options.out)
     recordings = DigitRecordings(options.digits) if options.digits else None
-    scores = [measure(model, *item) for item in evaluation_sets(recordings).items()]
+    sets = evaluation_sets(recordings)
+    scores = [measure(recognizer, *item) for item in sets.items()]
     store = SpeechStore(options.work / "speech", seed=options.seed, num_shards=options.processes)
     utterances = store.utterances()
     facts = {
@@ -579,16 +597,17 @@ def main() -> None:
         "num_utterances": f"{len(utterances):,}",
         "hours": sum(utterance.seconds for utterance in utterances) / 3600,
         "digit_share": DIGIT_SHARE,
-        "num_parameters": sum(weight.numel() for weight in model.parameters()),
+        "num_parameters": sum(weight.numel() for weight in recognizer.model.parameters()),
         "minutes": state["elapsed_s"] / 60,
         "steps": state["step"],
         "seen": state["hours_seen"],
         "rate": PEAK_RATE,
         "layer": PHONEME_LAYER,
+        "lm_table": domain_lm.compare(recognizer, sets, options.out / "language_model"),
     }
     write_card(options.out, scores, facts)
     if options.examples:
-        make_examples(model, options.examples)
+        make_examples(recognizer, options.examples)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,6 @@ import functools
 import itertools
 import math
 import random
-import resource
 import tempfile
 
 import numpy as np
@@ -412,6 +411,7 @@ def estimated_model():
 
 @pytest.mark.parametrize("kind", ["plain", "model", "bpe"])
 def test_ten_minutes_of_noise_stay_in_bounded_memory(kind):
+    resource = pytest.importorskip("resource")
     if native_module() is None:
         pytest.skip("the native core was not built")
     alphabet = Alphabet(BPE, is_bpe=True) if kind == "bpe" else Alphabet(LABELS)

@@ -54,6 +54,21 @@ def test_version():
     assert (result.exit_code, result.stdout) == (0, f"asrkit {__version__}\n")
 
 
+def test_no_arguments_show_the_help_and_no_error():
+    result = CliRunner().invoke(app, [])
+
+    assert result.exit_code == 2
+    assert "transcribe" in result.output
+    assert "error:" not in result.output
+
+
+def test_misspelt_command_names_the_right_one():
+    result = CliRunner().invoke(app, ["transcrib", "a.wav"])
+
+    assert result.exit_code == 2
+    assert "Did you mean 'transcribe'?" in result.stderr
+
+
 def test_one_file_prints_its_text_and_nothing_else(model, sounds):
     result = run("a.wav", "-m", model)
 

@@ -95,9 +95,9 @@ def test_labels_that_cannot_be_are_refused(labels):
 
 def test_a_wav2vec2_vocabulary_becomes_labels():
     alphabet = Alphabet.from_tokens(["[P]", "a", "/", None, "[U]"], blank=0, word_delimiter="/",
-                                    unknown="[U]")  # fmt: skip
+                                    unknown="[U]", width=6)  # fmt: skip
 
-    assert alphabet == Alphabet(("", "a", " ", "⁇", "⁇"))
+    assert alphabet == Alphabet(("", "a", " ", "⁇", "⁇", "⁇"))
 
 
 def test_a_vocabulary_beside_another_alphabet_is_refused():

@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+from itertools import takewhile
 from pathlib import Path
 
 import pytest
@@ -15,16 +16,18 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
 def console_examples() -> list[tuple[str, str]]:
-    """(command, output) pairs of the console blocks; a command begins with `$ `."""
+    """(command, output) pairs of the console blocks: `$ ` begins a command, `> ` goes on."""
     examples: list[tuple[str, str]] = []
     for block in re.findall(r"```console\n(.*?)```", README, flags=re.DOTALL):
         for part in re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]:
-            command, _, output = part.partition("\n")
-            examples.append((command, output))
+            first, *lines = part.splitlines(keepends=True)
+            more = list(takewhile(lambda line: line.startswith("> "), lines))
+            command = first + "".join(line.removeprefix("> ") for line in more)
+            examples.append((command, "".join(lines[len(more) :])))
     return examples
 
 
-@pytest.mark.parametrize(("command", "output"), console_examples(), ids=lambda text: text[:60])
+@pytest.mark.parametrize(("command", "output"), console_examples(), ids=lambda text: text[:40])
 def test_command_prints_what_the_readme_shows(command, output):
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
 

@@ -43,8 +43,10 @@ class AsrkitGroup(TyperGroup):
                 arguments, prog_name, complete_var, False, windows_expand_args, **extra
             )
         except typer.TyperException as error:
-            command = getattr(getattr(error, "ctx", None), "command_path", "asrkit")
-            code = report(error.format_message(), f"{command} --help", ExitCode.USAGE)
+            code = ExitCode.USAGE
+            if message := error.format_message():  # empty when the help was shown instead
+                command = getattr(getattr(error, "ctx", None), "command_path", "asrkit")
+                report(message, f"{command} --help", code)
         except AsrkitError as error:
             if "--debug" in arguments:
                 raise

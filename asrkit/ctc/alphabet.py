@@ -36,10 +36,19 @@ class Alphabet:
     Attributes:
         labels: the text of each logit column; "" is the blank, " " ends a word.
         is_bpe: whether words start at "▁" instead of ending at a space.
+
+    Raises:
+        CheckpointError: no blank among the labels.
     """
 
     labels: tuple[str, ...]
     is_bpe: bool = False
+
+    def __post_init__(self) -> None:
+        if BLANK not in self.labels:
+            raise CheckpointError(
+                f"no empty label among {len(self.labels)}; CTC needs one for its blank"
+            )
 
     @classmethod
     def build(cls, labels: Sequence[str], *, is_bpe: bool | None = None) -> Alphabet:
@@ -86,6 +95,7 @@ class Alphabet:
         blank: int,
         word_delimiter: str = "|",
         unknown: str = "<unk>",
+        width: int | None = None,
     ) -> Alphabet:
         """The labels of a Wav2Vec2 vocabulary, whatever it calls its blank and its delimiter.
 
@@ -94,7 +104,10 @@ class Alphabet:
             blank: index of the blank.
             word_delimiter: token that becomes a space.
             unknown: token that becomes "⁇".
+            width: logit columns, if there may be more than tokens; the others are unknown.
         """
+        if width is not None:
+            tokens = [*tokens[:width], *[None] * (width - len(tokens))]
         special = {word_delimiter: SPACE, unknown: _UNKNOWN, None: _UNKNOWN}
         labels = [special.get(token, token) or _UNKNOWN for token in tokens]
         labels[blank] = BLANK
@@ -123,9 +136,10 @@ class Alphabet:
             raise CheckpointError(f"{path}: a label holds half a character (a lone surrogate)")
         if not isinstance(is_bpe, bool):
             raise CheckpointError(f"{path}: is_bpe is {is_bpe!r}, expected true or false")
-        if BLANK not in labels:
-            raise CheckpointError(f"{path}: no empty label among {len(labels)}; CTC needs a blank")
-        return cls(tuple(labels), is_bpe)
+        try:
+            return cls(tuple(labels), is_bpe)
+        except CheckpointError as error:
+            raise error.about(str(path)) from error
 
     def save(self, path: Path) -> None:
         """Write alphabet.json."""

@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -26,8 +26,27 @@ from asrkit.ctc.spans import Speller
 from asrkit.errors import InputError, UsageError
 from asrkit.types import Hypothesis
 
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
 _FLOOR = math.log(1e-15)  # of a log-probability
 _BLOCK = 1 << 22  # scores that are normalised at once, to bound memory
+
+
+class DecodeOptions(TypedDict, total=False):
+    """The options of `BeamDecoder.decode`, which says what they mean."""
+
+    beam_width: int
+    beam_prune_logp: float
+    token_min_logp: float
+    hotwords: Collection[str]
+    hotword_weight: float
+    alpha: float | None
+    beta: float | None
+    unk_score_offset: float | None
+    lm_score_boundary: bool | None
+    n_best: int
+    prune_history: bool
 
 
 class BeamDecoder:
@@ -213,7 +232,7 @@ class BeamDecoder:
         batch: Sequence[ArrayLike],
         *,
         num_threads: int | None = None,
-        **options: Any,
+        **options: Unpack[DecodeOptions],
     ) -> list[list[Hypothesis]]:
         """Decode several emissions, with threads that share the work.
 

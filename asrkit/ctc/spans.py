@@ -30,7 +30,7 @@ class Speller:
     """
 
     def __init__(self, alphabet: Alphabet, *, path_finder: PathFinder | None = None) -> None:
-        """Index the labels by how a word that starts with them, or goes on with them, reads.
+        """Index the labels by their text at the beginning of a word and inside one.
 
         Args:
             alphabet: the labels.
@@ -40,16 +40,17 @@ class Speller:
         self._num_labels = len(alphabet.labels)
         self._blank = alphabet.labels.index(BLANK)
         self._space = alphabet.labels.index(SPACE) if SPACE in alphabet.labels else None
-        self._first: dict[str, list[tuple[int, str]]] = {}
-        self._later: dict[str, list[tuple[int, str]]] = {}
+        self._first: dict[str, list[int]] = {}
+        self._later: dict[str, list[int]] = {}
         for index, label in enumerate(alphabet.labels):
             text = label
             if alphabet.is_bpe and label.startswith(BOUNDARY):
                 text = label[1:].removesuffix(BOUNDARY)
             elif text:
-                self._later.setdefault(text[0], []).append((index, text))
+                self._later.setdefault(text, []).append(index)
             if text:
-                self._first.setdefault(text[0], []).append((index, text))
+                self._first.setdefault(text, []).append(index)
+        self._longest = max(map(len, self._first), default=0)
 
     def spell(
         self, words: Sequence[str], frames: Sequence[Frames], rows: Rows
@@ -118,10 +119,10 @@ class Speller:
     def _nodes(self, word: str) -> list[Node]:
         """Every label that can stand somewhere in the word."""
         return [
-            (label, position, position + len(text))
-            for position, letter in enumerate(word)
-            for label, text in (self._later if position else self._first).get(letter, ())
-            if word.startswith(text, position)
+            (label, begin, end)
+            for begin in range(len(word))
+            for end in range(begin + 1, min(begin + self._longest, len(word)) + 1)
+            for label in (self._later if begin else self._first).get(word[begin:end], ())
         ]
 
 

@@ -9,14 +9,17 @@ are probabilities would be summed in their own type, so they are float64 here.
 
 It takes the labels of a frame in the order of a Python set, where asrkit takes them by index. Every
 case runs against both: pyctcdecode as it is, and with that one set sorted. The second must never
-differ; where the first does, the set's order is what differs.
+differ; where the first does, the set's order is what differs. It decides the order of equal scores
+("ties": emissions rounded so that there are many), and in a BPE alphabet with labels that end in
+"▁" which text the word break after such a label goes to.
 """
 
 from __future__ import annotations
 
 import logging
 import random
-from dataclasses import dataclass
+import shutil
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
@@ -25,6 +28,7 @@ from asrkit.ctc.alphabet import Alphabet
 from asrkit.ctc.beam import BeamDecoder
 from asrkit.ctc.estimate import build_directory
 from asrkit.ctc.lm import LanguageModel, native_module
+from asrkit.errors import CheckpointError
 
 pytest.importorskip("kenlm")
 reference = pytest.importorskip("pyctcdecode.decoder")
@@ -35,7 +39,8 @@ pytestmark = pytest.mark.parity
 
 REGULAR = ("", " ", *"abcdefgh", "'", "<s>", "⁇")
 BPE = ("", "▁⁇▁", "▁a", "▁b", "▁ca", "▁", "a", "b", "c", "ca", "ab", "d", "▁d", "▁de", "e", "▁f")
-CASES = 80  # of each kind: 10 x 80 in all
+BPE_WITHOUT_BREAKS = tuple(label for label in BPE if not label.endswith("▁"))
+CASES = 60  # of each kind
 SHARPNESS = (9.0, 5.0, 2.5, 1.0, 0.2)  # peaky to nearly flat
 KINDS = [
     (name, *settings)
@@ -46,7 +51,11 @@ KINDS = [
         ("lm, no unigrams", REGULAR, "none", False),
         ("lm, empty unigrams", REGULAR, "empty", False),
         ("lm, hotwords", REGULAR, "listed", True),
+        ("ties", REGULAR, None, False),
+        ("ties, lm", REGULAR, "listed", False),
         ("bpe", BPE, None, False),
+        ("bpe without breaks", BPE_WITHOUT_BREAKS, None, False),
+        ("bpe without breaks, lm", BPE_WITHOUT_BREAKS, "listed", False),
         ("bpe, hotwords", BPE, None, True),
         ("bpe, lm", BPE, "listed", False),
         ("bpe, lm, hotwords", BPE, "listed", True),
@@ -69,7 +78,7 @@ class Tally:
 def tallies(request):
     table: dict[str, Tally] = {}
     yield table
-    line = "{:28} {:>5} {:>7} {:>7} {:>10} {:>10} {:>8}".format
+    line = "{:34} {:>5} {:>7} {:>7} {:>10} {:>10} {:>8}".format
     capture = request.config.pluginmanager.getplugin("capturemanager")
     with capture.global_and_fixture_disabled():
         print()
@@ -81,9 +90,9 @@ def tallies(request):
         print("set order: lists that differ from an unsorted set's (of them in the best text)")
 
 
-@pytest.fixture(scope="module", params=["python", "native"])
+@pytest.fixture(scope="module", params=["python", "native+kenlm", "native"])
 def core(request):
-    if request.param == "native" and native_module() is None:
+    if request.param != "python" and native_module() is None:
         pytest.skip("the native core was not built")
     return request.param
 
@@ -92,14 +101,14 @@ def core(request):
 def models(tmp_path_factory):
     """A language model for each alphabet: words, and a directory."""
     made = {}
-    for name, labels in (("regular", REGULAR), ("bpe", BPE)):
+    for labels in (REGULAR, BPE, BPE_WITHOUT_BREAKS):
         rng = random.Random(7)
         words = _words(rng, labels)
         weights = [1 / (rank + 1) for rank in range(len(words))]
         sentences = [
             " ".join(rng.choices(words, weights=weights, k=rng.randint(1, 8))) for _ in range(300)
         ]
-        directory = tmp_path_factory.mktemp(name)
+        directory = tmp_path_factory.mktemp("model")
         build_directory(sentences, directory, order=3)
         made[labels] = words, directory
     return made
@@ -113,6 +122,8 @@ def test_equals_pyctcdecode(name, labels, lm, has_hotwords, core, models, tallie
     for number in range(CASES):
         rng = random.Random(f"{name} {number}")
         case = _case(rng, labels, words, has_hotwords=has_hotwords, has_lm=lm is not None)
+        if "ties" in name:
+            case["logits"] = np.round(case["logits"])
         ours = _ours(case, labels, lm, words, directory, core)
         theirs = _theirs(case, labels, lm, words, directory)
         with monkeypatch.context() as patch:
@@ -129,13 +140,62 @@ def test_equals_pyctcdecode(name, labels, lm, has_hotwords, core, models, tallie
             tally.order_only_best += _differs(ours[:1], theirs[:1]) is not None
 
 
+@pytest.mark.parametrize("engine", ["python", "native"])
+def test_arpa_models_give_the_numbers_of_kenlm(engine, tmp_path):
+    if engine == "native" and native_module() is None:
+        pytest.skip("the native core was not built")
+    rng = random.Random(1)
+    for order in range(1, 6):
+        words = _words(rng, REGULAR)
+        sentences = [" ".join(rng.choices(words, k=rng.randint(1, 8))) for _ in range(200)]
+        build_directory(sentences, tmp_path, order=order, minimum_count=rng.choice([1, 2]))
+        ours = LanguageModel.from_directory(tmp_path, engine=engine).ngrams
+        theirs = LanguageModel.from_directory(tmp_path, engine="kenlm").ngrams
+        for _ in range(200):
+            boundary = rng.random() < 0.5
+            a, b = (model.start_state(boundary=boundary) for model in (ours, theirs))
+            for word in rng.choices([*words, "zebra", "", "<unk>", "</s>"], k=6):
+                our_score, a = ours.score(a, word)
+                their_score, b = theirs.score(b, word)
+                assert our_score == their_score
+                assert (word in ours) == (word in theirs)
+
+
+def test_pyctcdecode_reads_what_is_written(tmp_path, models):
+    _, directory = models[REGULAR]
+    Alphabet(REGULAR).save(tmp_path / "alphabet.json")
+    shutil.copytree(directory, tmp_path / "language_model")
+    logits = np.random.default_rng(0).normal(scale=2, size=(40, len(REGULAR)))
+
+    theirs = reference.BeamSearchDecoderCTC.load_from_dir(str(tmp_path)).decode_beams(logits)
+    ours = BeamDecoder.from_directory(tmp_path).decode(logits, n_best=100)
+
+    assert [h.text for h in ours] == [text for text, *_ in theirs]
+    assert [h.lm_score for h in ours] == pytest.approx([score for *_, score in theirs])
+
+
+def test_labels_are_normalised_as_the_reference_does():
+    rng = random.Random(0)
+    pool = ["<pad>", "[PAD]", "", "_", "|", " ", "<unk>", "[UNK]", "<s>", "</s>", "a", "b", "##c",
+            "##", "▁a", "▁", "▁⁇▁", "⁇", "<Pad>", "[unk]", "x y"]  # fmt: skip
+    for _ in range(2000):
+        labels = rng.sample(pool, k=rng.randint(1, 8))
+        try:
+            theirs = reference_alphabet.Alphabet.build_alphabet(labels)
+        except ValueError:
+            with pytest.raises(CheckpointError):
+                Alphabet.build(labels)
+        else:
+            assert Alphabet.build(labels) == Alphabet(tuple(theirs.labels), theirs.is_bpe)
+
+
 class _SortedSet(set):
     def __or__(self, other):
         return sorted(set.__or__(self, other))
 
 
 def _words(rng, labels):
-    if labels is BPE:
+    if labels is not REGULAR:
         starts = [label[1:] for label in BPE if label.startswith("▁") and "⁇" not in label][:-1]
         rest = [label for label in BPE[1:] if "▁" not in label]
         pieces = [[rng.choice(starts), *rng.choices(rest, k=rng.randint(0, 3))] for _ in range(40)]
@@ -196,7 +256,7 @@ def _theirs(case, labels, lm, words, directory):
 
         ngrams = kenlm.Model(str(directory / "lm.arpa"))
         model = reference_lm.LanguageModel(ngrams, _unigrams(lm, words), **case["weights"])
-    alphabet = reference_alphabet.Alphabet(list(labels), labels is BPE)
+    alphabet = reference_alphabet.Alphabet(list(labels), labels is not REGULAR)
     decoder = reference.BeamSearchDecoderCTC(alphabet, model)
     try:
         found = decoder.decode_beams(case["logits"], **case["options"])
@@ -212,15 +272,18 @@ def _ours(case, labels, lm, words, directory, core):
     model = None
     options = dict(case["options"])
     if lm is not None:
-        ngrams = LanguageModel.from_file(directory / "lm.arpa", engine="kenlm").ngrams
+        engine = "native" if core == "native" else "kenlm"
+        model = LanguageModel.from_file(directory / "lm.arpa", engine=engine)
         unigrams = _unigrams(lm, words)
         if unigrams is not None:
-            unigrams = frozenset(word for word in unigrams if word in ngrams)
-        model = LanguageModel(ngrams, unigrams)
+            unigrams = frozenset(word for word in unigrams if word in model.ngrams)
+        model = replace(model, unigrams=unigrams)
         weights = dict(case["weights"])
         options["lm_score_boundary"] = weights.pop("score_boundary")
         options |= weights
-    decoder = BeamDecoder(Alphabet(labels, labels is BPE), lm=model, native=core == "native")
+    decoder = BeamDecoder(
+        Alphabet(labels, labels is not REGULAR), lm=model, native=core != "python"
+    )
     found = decoder.decode(case["logits"], n_best=1000, **options)
     return [
         (h.text, [(w.text, w.start, w.end) for w in h.words], h.logit_score, h.lm_score)

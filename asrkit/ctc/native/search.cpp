@@ -17,21 +17,6 @@ constexpr std::int32_t kNone = -1;
 constexpr std::size_t kGarbage = 1 << 18;  // nodes that may pile up before they are swept
 constexpr std::size_t kMaxRows = 2048;
 constexpr std::int64_t kFramesBetweenChecks = 256;
-const char kBoundary[] = "\xe2\x96\x81";  // U+2581
-
-std::int32_t num_characters(const std::string& text) {
-  return static_cast<std::int32_t>(
-      std::count_if(text.begin(), text.end(), [](char c) { return (c & 0xc0) != 0x80; }));
-}
-
-bool starts_with(const std::string& text, const std::string& start) {
-  return text.compare(0, start.size(), start) == 0;
-}
-
-bool ends_with(const std::string& text, const std::string& end) {
-  return text.size() >= end.size() &&
-         text.compare(text.size() - end.size(), end.size(), end) == 0;
-}
 
 double sum_logs(double first, double second) {
   if (first >= second) return first + std::log(1 + std::exp(second - first));
@@ -40,59 +25,6 @@ double sum_logs(double first, double second) {
 
 }  // namespace
 
-void Trie::insert(const std::string& word) {
-  const std::int32_t length = num_characters(word);
-  std::int32_t node = 0;
-  shortest_[0] = std::min(shortest_[0], length);
-  for (unsigned char byte : word) {
-    std::int32_t child = children_.find(pair_key(node, byte));
-    if (child < 0) {
-      child = static_cast<std::int32_t>(is_word_.size());
-      children_.insert(pair_key(node, byte), child);
-      is_word_.push_back(0);
-      shortest_.push_back(length);
-    }
-    node = child;
-    shortest_[node] = std::min(shortest_[node], length);
-  }
-  is_word_[node] = 1;
-}
-
-Core::Core(std::vector<std::string> labels, bool is_bpe, const std::vector<std::string>* unigrams,
-           std::shared_ptr<const Ngram> ngram, bool has_lm)
-    : is_bpe_(is_bpe), has_lexicon_(unigrams != nullptr), has_lm_(has_lm), ngram_(ngram) {
-  const std::int32_t num_labels = static_cast<std::int32_t>(labels.size());
-  std::unordered_map<std::string, std::int32_t> first;
-  for (std::int32_t label = 0; label < num_labels; ++label) {
-    const std::string& text = labels[label];
-    same_as_.push_back(first.emplace(text, label).first->second);
-    has_repeats_ = has_repeats_ || same_as_.back() != label;
-    if (text.empty() && blank_ < 0) blank_ = label;
-    if (!is_bpe && text == " " && space_ < 0) space_ = label;
-    pieces_.push_back({text, num_characters(text)});
-    starts_word_.push_back(is_bpe && starts_with(text, kBoundary));
-    forces_break_.push_back(is_bpe && ends_with(text, kBoundary));
-  }
-  for (const std::string& text : labels) {
-    std::string piece = text;
-    if (is_bpe && starts_with(piece, kBoundary)) piece.erase(0, sizeof(kBoundary) - 1);
-    if (is_bpe && ends_with(piece, kBoundary)) piece.resize(piece.size() - sizeof(kBoundary) + 1);
-    pieces_.push_back({piece, num_characters(piece)});
-  }
-  is_ambiguous_ = is_bpe || has_repeats_;
-  std::vector<std::string> sorted;
-  for (const std::string& text : labels) {
-    if (!text.empty() && text != " ") sorted.push_back(text);
-  }
-  std::sort(sorted.begin(), sorted.end());
-  for (std::size_t i = 1; i < sorted.size(); ++i) {
-    is_ambiguous_ = is_ambiguous_ || starts_with(sorted[i], sorted[i - 1]);
-  }
-  if (unigrams != nullptr) {
-    for (const std::string& word : *unigrams) lexicon_.insert(word);
-  }
-}
-
 // One search over one set of candidates.
 //
 // Words and the starts of words are parts: nodes of a tree, where equal text is the same node.
@@ -100,8 +32,12 @@ Core::Core(std::vector<std::string> labels, bool is_bpe, const std::vector<std::
 class Search {
  public:
   Search(const Core& core, const Options& options, const Lookup* lookup)
-      : core_(core), options_(options), lookup_(lookup), ngram_(core.ngram_.get()) {
-    for (const std::string& word : options.hotwords) hotwords_.insert(word);
+      : core_(core),
+        options_(options),
+        lookup_(lookup),
+        ngram_(core.ngram_.get()),
+        answers_(lookup) {
+    hotwords_ = Trie(options.hotwords);
     has_hotwords_ = !options.hotwords.empty();
     has_costs_ = core.has_lm_ || core.has_lexicon_;
     order_ = ngram_ != nullptr ? ngram_->order() : lookup != nullptr ? lookup->order : 1;
@@ -172,6 +108,7 @@ class Search {
     std::int32_t in_hotwords = 0;  // node, -1 where no hotword starts so
     std::int32_t word = kNone;     // the n-gram model's number, once it was asked for
     std::int32_t row = kNone;      // see `prepare_rows`
+    bool has_children = false;
     double score = 0.0;
   };
   struct Text {
@@ -315,15 +252,30 @@ class Search {
       part.row = static_cast<std::int32_t>(row_owners_.size());
       row_owners_.push_back(beam.part);
       const std::size_t first = part.row * num_labels;
-      row_parts_.resize(first + num_labels);
-      row_scores_.resize(first + num_labels);
-      for (std::size_t label = 0; label < num_labels; ++label) {
+      row_parts_.resize(first + num_labels, kNone);
+      row_scores_.resize(first + num_labels, part_score(part.characters + 1, kNone, kNone));
+      for (std::size_t label = 0; part.has_children && label < num_labels; ++label) {
+        const std::uint64_t key = pair_key(beam.part, static_cast<std::int32_t>(label));
+        row_parts_[first + label] = part_children_.find(key);
+      }
+      if (part.in_lexicon >= 0) {
+        const Trie& lexicon = core_.lexicon_;
+        for (auto at = lexicon.begin(part.in_lexicon); at != lexicon.end(part.in_lexicon); ++at) {
+          const std::int32_t label = core_.label_of_byte_[at->byte];
+          if (label >= 0) row_scores_[first + label] = 0.0;
+        }
+      }
+      for (std::int32_t label : core_.longer_labels_) {
         const Core::Piece& piece = core_.pieces_[label];
-        const std::int32_t key = static_cast<std::int32_t>(label);
-        row_parts_[first + label] = part_children_.find(pair_key(beam.part, key));
-        row_scores_[first + label] = part_score(
-            part.characters + piece.characters, core_.lexicon_.step(part.in_lexicon, piece.text),
-            has_hotwords_ ? hotwords_.step(part.in_hotwords, piece.text) : kNone);
+        row_scores_[first + label] =
+            part_score(part.characters + piece.characters,
+                       core_.lexicon_.step(part.in_lexicon, piece.text), kNone);
+      }
+      for (std::size_t label = 0; has_hotwords_ && label < num_labels; ++label) {
+        const Core::Piece& piece = core_.pieces_[label];
+        const std::int32_t node = hotwords_.step(part.in_hotwords, piece.text);
+        if (node < 0) continue;
+        row_scores_[first + label] = part_score(part.characters + piece.characters, kNone, node);
       }
     }
   }
@@ -351,7 +303,8 @@ class Search {
         return added.first->second;
       }
     }
-    const Part& before = parts_[parent];
+    Part& before = parts_[parent];
+    before.has_children = true;
     Part part;
     part.parent = parent;
     part.piece = piece;
@@ -476,7 +429,10 @@ class Search {
   }
 
   void score_new_texts() {
-    if (core_.has_lm_ && ngram_ == nullptr) ask_for(unscored_);
+    if (core_.has_lm_ && ngram_ == nullptr) {
+      for (std::int32_t text : unscored_) want(texts_[text].parent, texts_[text].word);
+      answers_.fetch();
+    }
     for (std::int32_t index : unscored_) {
       Text& text = texts_[index];
       const double raw = texts_[text.parent].raw;
@@ -501,10 +457,10 @@ class Search {
       is_known = part.word != 0;
       log10 = ngram_->score(states_.data() + text * state_size_, part.word, next);
     } else {
-      const WordScore& asked = asked_[asked_index_.find(pair_key(states_[text], word))];
-      is_known = asked.is_known;
-      log10 = asked.log10;
-      *next = asked.next;
+      const WordScore& answer = answers_.get(states_[text], word);
+      is_known = answer.is_known;
+      log10 = answer.log10;
+      *next = answer.next;
     }
     if (is_outside_lexicon(part) || !is_known) {
       if (options_.lexicon_only && word != 0 && !is_listed(part)) return kNever;
@@ -521,41 +477,17 @@ class Search {
     return lookup_->ask({*state}, {"</s>"})[0].log10;
   }
 
-  // Ask the language model outside for the last words of texts, each pair of state and word once.
-  void ask_for(const std::vector<std::int32_t>& texts) {
-    std::vector<std::int32_t> states;
-    std::vector<std::string> words;
-    for (std::int32_t index : texts) {
-      prepare(states_[texts_[index].parent], texts_[index].word, states, words);
-    }
-    ask(states, words);
-  }
-
-  void prepare(std::int32_t state, std::int32_t word, std::vector<std::int32_t>& states,
-               std::vector<std::string>& words) {
-    if (asked_index_.find(pair_key(state, word)) >= 0) return;
-    asked_index_.insert(pair_key(state, word),
-                        static_cast<std::int32_t>(asked_.size() + states.size()));
-    states.push_back(state);
-    words.push_back(part_text(word));
-  }
-
-  void ask(const std::vector<std::int32_t>& states, const std::vector<std::string>& words) {
-    if (states.empty()) return;
-    const std::vector<WordScore> answers = lookup_->ask(states, words);
-    asked_.insert(asked_.end(), answers.begin(), answers.end());
+  void want(std::int32_t text, std::int32_t word) {
+    answers_.want(states_[text], word, [this](std::int32_t part) { return part_text(part); });
   }
 
   // Score the texts as they end; returns the best score.
   double score_ends() {
     if (core_.has_lm_ && ngram_ == nullptr) {
-      std::vector<std::int32_t> states;
-      std::vector<std::string> words;
       for (const Expanded& item : expanded_) {
-        const Beam& beam = beams_[item.beam];
-        prepare(states_[beam.text], beam.part, states, words);
+        want(beams_[item.beam].text, beams_[item.beam].part);
       }
-      ask(states, words);
+      answers_.fetch();
     }
     unscored_.clear();
     double best = kNever;
@@ -725,8 +657,7 @@ class Search {
       beam.text = text_to[beam.text];
       if (beam.frames >= 0) beam.frames = frame_to[beam.frames];
     }
-    asked_index_.clear();
-    asked_.clear();
+    answers_.forget();
     sweep_at_ = kGarbage + 2 * (parts_.size() + texts_.size() + frames_.size());
   }
 
@@ -753,8 +684,7 @@ class Search {
   Table text_children_;
   std::vector<std::int32_t> unscored_;
   std::vector<FrameNode> frames_;
-  std::vector<WordScore> asked_;
-  Table asked_index_;
+  Answers answers_;
   std::vector<std::int32_t> scratch_;
 
   std::vector<Beam> beams_;

@@ -8,8 +8,9 @@
 #include <utility>
 #include <vector>
 
+#include "lookup.h"
 #include "ngram.h"
-#include "table.h"
+#include "trie.h"
 
 namespace asrkit {
 
@@ -44,44 +45,6 @@ struct Found {
   double lm_score;
 };
 
-// What a language model outside says of words after states; it may be slow.
-struct WordScore {
-  double log10;
-  bool is_known;
-  std::int32_t next;
-};
-struct Lookup {
-  int order;
-  std::function<std::vector<WordScore>(const std::vector<std::int32_t>& states,
-                                       const std::vector<std::string>& words)>
-      ask;
-};
-
-// Every start of a set of words, by the bytes of its UTF-8.
-class Trie {
- public:
-  void insert(const std::string& word);
-
-  // The node after more bytes; -1 where no word goes on so. Node 0 is the empty start.
-  std::int32_t step(std::int32_t node, const std::string& bytes) const {
-    for (unsigned char byte : bytes) {
-      if (node < 0) return -1;
-      node = children_.find(pair_key(node, byte));
-    }
-    return node;
-  }
-  bool is_word(std::int32_t node) const { return node >= 0 && is_word_[node] != 0; }
-  bool is_empty() const { return is_word_.size() == 1 && is_word_[0] == 0; }
-
-  // Characters of the shortest word that starts so.
-  std::int32_t shortest(std::int32_t node) const { return shortest_[node]; }
-
- private:
-  Table children_;
-  std::vector<std::uint8_t> is_word_{0};
-  std::vector<std::int32_t> shortest_{0x7fffffff};
-};
-
 // What searches have in common: labels and words. It does not change.
 class Core {
  public:
@@ -106,6 +69,8 @@ class Core {
   std::vector<std::int32_t> same_as_;  // the first label with the same text
   std::vector<std::uint8_t> starts_word_;
   std::vector<std::uint8_t> forces_break_;
+  std::vector<std::int32_t> label_of_byte_;  // -1 where no label is that byte alone
+  std::vector<std::int32_t> longer_labels_;   // of several bytes
   std::int32_t blank_ = -1;
   std::int32_t space_ = -1;
   bool is_bpe_;
