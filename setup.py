@@ -1,8 +1,8 @@
-"""Adds the compiled core of asrkit.ctc where it can be built; all else is in pyproject.toml."""
+"""Adds the compiled cores of asrkit.ctc where they can be built; all else is in pyproject.toml."""
 
 import sys
 
-from setuptools import setup
+from setuptools import Extension, setup
 
 SOURCES = ("core", "module", "ngram", "search", "trie")
 HEADERS = ("lookup", "ngram", "path", "search", "table", "trie")
@@ -24,4 +24,14 @@ else:
         )
     ]
 
-setup(ext_modules=extensions)
+aligner = Extension(
+    "asrkit.ctc._align_native",
+    ["asrkit/ctc/native/align.cpp"],
+    language="c++",
+    extra_compile_args=(
+        ["/std:c++17"] if sys.platform == "win32" else ["-std=c++17", "-O3", "-ffp-contract=off"]
+    ),
+    optional=True,
+)
+
+setup(ext_modules=[*extensions, aligner])

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from asrkit.audio import read_audio as read_audio
     from asrkit.errors import AsrkitError as AsrkitError
     from asrkit.models.runtime import load_model as load_model
+    from asrkit.tasks.align import align as align
     from asrkit.tasks.recognizer import Recognizer as Recognizer
     from asrkit.tasks.transcribe import transcribe as transcribe
     from asrkit.types import Audio as Audio
@@ -28,6 +29,7 @@ _HOMES = {
     "Recognizer": "asrkit.tasks.recognizer",
     "TranscribeOptions": "asrkit.types",
     "Transcript": "asrkit.types",
+    "align": "asrkit.tasks.align",
     "load_model": "asrkit.models.runtime",
     "read_audio": "asrkit.audio",
     "transcribe": "asrkit.tasks.transcribe",
@@ -42,6 +44,7 @@ __all__ = [
     "TranscribeOptions",
     "Transcript",
     "__version__",
+    "align",
     "load_model",
     "read_audio",
     "transcribe",

@@ -36,22 +36,26 @@ class Target:
     is_single: bool = True
 
     @classmethod
-    def parse(cls, output: str, formats: str | None, *, is_single: bool) -> Target:
+    def parse(
+        cls, output: str, formats: str | None, *, is_single: bool, default: str = "txt"
+    ) -> Target:
         """Understand -o and -f together.
 
         Args:
             output: "-", a file whose suffix is a format's, or a directory.
-            formats: comma-separated names; None takes the suffix of `output`, else txt.
+            formats: comma-separated names; None takes the suffix of `output`, else the default.
             is_single: there is one input.
+            default: name of the format that nothing else names.
 
         Raises:
             UsageError: they contradict each other.
         """
         path = Path(output)
-        by_suffix = {item.suffix: name for name, item in FORMATS.items()}
+        by_suffix = {item.suffix.lower(): name for name, item in FORMATS.items()}
+        suffix = path.suffix.lower()
         is_directory = output.endswith(("/", os.sep)) or path.is_dir() or not path.suffix
-        if output == "-" or (not is_directory and path.suffix in by_suffix):
-            names = parse_formats(formats or by_suffix.get(path.suffix, "txt"))
+        if output == "-" or (not is_directory and suffix in by_suffix):
+            names = parse_formats(formats or by_suffix.get(suffix, default))
             if len(names) > 1:
                 raise UsageError(
                     f"{len(names)} formats cannot go to one place ({_place(output)})",
@@ -68,7 +72,7 @@ class Target:
                 f"-o {output}: {path.suffix!r} is not a format's suffix ({', '.join(by_suffix)})",
                 hint=f"-o {output}/ makes it a directory",
             )
-        return cls(parse_formats(formats or "txt"), directory=path, is_single=is_single)
+        return cls(parse_formats(formats or default), directory=path, is_single=is_single)
 
     def check(self, inputs: Sequence[AudioInput | FailedInput], *, has_times: bool) -> None:
         """Refuse what cannot work, before any work is done.

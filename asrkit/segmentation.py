@@ -46,19 +46,25 @@ def split_segments(
         UsageError: an option is out of range.
     """
     _check(options)
-    words = [word for word in words if word.text.strip()]
-    spans = milliseconds(
-        [(word.start, word.end) for word in words], duration=duration, offset=offset
+    words = place_words(
+        [word for word in words if word.text.strip()], duration=duration, offset=offset
     )
-    words = [
-        _moved(word, start_ms / 1000, end_ms / 1000)
-        for word, (start_ms, end_ms) in zip(words, spans, strict=True)
-    ]
     return tuple(
         _segment(stretch[start:end])
         for stretch in _stretches(words, options)
         for start, end in _cut_stretch(stretch, options)
     )
+
+
+def place_words(words: Sequence[Word], *, duration: float, offset: float = 0.0) -> list[Word]:
+    """Put words on whole milliseconds, as `milliseconds` says, their characters inside them."""
+    spans = milliseconds(
+        [(word.start, word.end) for word in words], duration=duration, offset=offset
+    )
+    return [
+        _moved(word, start_ms / 1000, end_ms / 1000)
+        for word, (start_ms, end_ms) in zip(words, spans, strict=True)
+    ]
 
 
 def wrap_lines(text: str, options: SegmentOptions) -> list[str]:

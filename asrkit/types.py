@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 SCHEMA_VERSION = 1
 DECODERS = ("auto", "greedy", "beam")
 TIMESTAMPS = ("none", "segment", "word", "char")
+LEVELS = ("segment", "word", "char")
+UNKNOWN = ("star", "interpolate", "drop", "error")
+STARS = ("none", "edges", "segment")
 
 
 @dataclass(frozen=True)
@@ -140,6 +143,9 @@ class Word:
         end: where it ends.
         score: confidence in [0, 1].
         characters: its characters, empty when they were not asked for.
+        aligned: False where a given text was put on the audio and this word's time does not come
+            from its own letters, because the model has none for some of it.
+        ok: False where a lowest score was asked for and this one is lower.
     """
 
     text: str
@@ -147,6 +153,8 @@ class Word:
     end: float
     score: float
     characters: tuple[Character, ...] = ()
+    aligned: bool = True
+    ok: bool = True
 
 
 @dataclass(frozen=True)
@@ -159,6 +167,8 @@ class Segment:
         end: where it ends; always after `start`.
         score: mean confidence of its words, None where the source states none.
         words: its words in time order; empty when they were not asked for.
+        lines: the text as its source broke it into lines; empty where asrkit is to break it.
+        ok: False where a lowest score was asked for and this one is lower.
     """
 
     text: str
@@ -166,6 +176,8 @@ class Segment:
     end: float
     score: float | None = None
     words: tuple[Word, ...] = ()
+    lines: tuple[str, ...] = ()
+    ok: bool = True
 
 
 @dataclass(frozen=True)
@@ -208,6 +220,7 @@ class Transcript:
         alternatives: the best texts, best first, when more than one was asked for.
         model: which model made it, if one did.
         options: the decoding options that made it, by name.
+        warnings: what makes the result doubtful, as sentences.
     """
 
     source: str
@@ -219,6 +232,12 @@ class Transcript:
     alternatives: tuple[Alternative, ...] = ()
     model: ModelInfo | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def is_ok(self) -> bool:
+        """Whether every segment and word passed its checks."""
+        return all(s.ok and all(word.ok for word in s.words) for s in self.segments)
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON output: plain dicts, lists, strings and numbers."""
@@ -233,6 +252,7 @@ class Transcript:
             **({"alternatives": list(map(asdict, self.alternatives))} if self.alternatives else {}),
             "model": asdict(self.model) if self.model else None,
             "options": dict(self.options),
+            **({"warnings": list(self.warnings)} if self.warnings else {}),
         }
 
     @classmethod
@@ -259,18 +279,21 @@ class Transcript:
                 alternatives=tuple(Alternative(**item) for item in data.get("alternatives", ())),
                 model=ModelInfo(**model) if model is not None else None,
                 options=dict(data["options"]),
+                warnings=tuple(map(str, data.get("warnings", ()))),
             )
         except (KeyError, TypeError, ValueError) as error:
             raise InputError(f"not a complete asrkit transcript: {error}") from error
 
 
 def _prune(span: Segment | Word | Character) -> dict[str, Any]:
-    """A span as a dict without its empty parts."""
+    """A span as a dict without its empty parts and without what is as it should be."""
     items = {f.name: getattr(span, f.name) for f in fields(span)}
     return {
-        name: [_prune(part) for part in value] if isinstance(value, tuple) else value
+        name: [part if isinstance(part, str) else _prune(part) for part in value]
+        if isinstance(value, tuple)
+        else value
         for name, value in items.items()
-        if value is not None and value != ()
+        if value is not None and value != () and value is not True
     }
 
 
@@ -283,12 +306,19 @@ def _segment(data: Mapping[str, Any]) -> Segment:
         float(data["end"]),
         None if score is None else float(score),
         words,
+        tuple(map(str, data.get("lines", ()))),
+        data.get("ok") is not False,
     )
 
 
 def _word(data: Mapping[str, Any]) -> Word:
     characters = tuple(Character(**_span(item)) for item in data.get("characters", ()))
-    return Word(**_span(data), characters=characters)
+    return Word(
+        **_span(data),
+        characters=characters,
+        aligned=data.get("aligned") is not False,
+        ok=data.get("ok") is not False,
+    )
 
 
 def _span(data: Mapping[str, Any]) -> dict[str, Any]:
@@ -437,3 +467,57 @@ class TranscribeOptions:
                 f"{self.stride:g} s on both sides",
                 hint="make the chunk length more than twice the stride",
             )
+
+
+@dataclass(frozen=True)
+class AlignOptions:
+    """How a known text is put on audio.
+
+    Attributes:
+        level: the finest times in the result: segment, word or char.
+        unknown: what becomes of letters, digits and symbols that the model has no token for: star
+            (a wildcard takes their sound), interpolate (words of nothing else lie between their
+            neighbours), drop (those words are left out), error.
+        star: where speech without text may be: none, edges (before and after the text), segment
+            (between its lines too).
+        min_score: words and segments with a lower score are marked; None marks none.
+        tail: how long a word sounds after the spike of its last letter, in seconds, unless the
+            next word begins earlier. Models emit a letter when they know it, not when it ends.
+        chunk_length: longest stretch the model sees at once, in seconds.
+        stride: context on each side of a chunk that is computed and thrown away, in seconds.
+        batch_size: chunks that go through the model together.
+        channel: "mix", or the number of one channel counted from 0.
+    """
+
+    level: str = "word"
+    unknown: str = "star"
+    star: str = "none"
+    min_score: float | None = None
+    tail: float = 0.1
+    chunk_length: float = TranscribeOptions.chunk_length
+    stride: float = TranscribeOptions.stride
+    batch_size: int = TranscribeOptions.batch_size
+    channel: str = TranscribeOptions.channel
+
+    def __post_init__(self) -> None:
+        for name, known in (("level", LEVELS), ("unknown", UNKNOWN), ("star", STARS)):
+            if getattr(self, name) not in known:
+                raise UsageError(f"{name} {getattr(self, name)!r} is not one of {', '.join(known)}")
+        if self.min_score is not None and not 0 <= self.min_score <= 1:
+            raise UsageError(f"a lowest score of {self.min_score} is not between 0 and 1")
+        if not 0 <= self.tail <= 1:
+            raise UsageError(f"a tail of {self.tail} s is not between 0 and 1")
+        self.transcribing()
+
+    def transcribing(self) -> TranscribeOptions:
+        """The options that say how audio goes through the model, checked.
+
+        Raises:
+            UsageError: they cannot work.
+        """
+        return TranscribeOptions(
+            chunk_length=self.chunk_length,
+            stride=self.stride,
+            batch_size=self.batch_size,
+            channel=self.channel,
+        )

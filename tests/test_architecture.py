@@ -15,8 +15,8 @@ ROOT = Path(asrkit.__file__).parent
 # Rooms by floor, lowest first. A room imports from lower floors and from its own.
 FLOORS = (
     {"errors", "types"},
-    {"audio", "ctc", "decoders", "formats", "frontend", "inputs", "outputs", "segmentation"}
-    | {"safe_pickle", "text"},
+    {"audio", "ctc", "decoders", "formats", "frontend", "inputs", "outputs", "plot"}
+    | {"safe_pickle", "segmentation", "spelling", "text"},
     {"checkpoint", "models"},
     {"batch", "tasks"},
     {"cli"},
@@ -66,7 +66,14 @@ def test_only_the_model_rooms_import_torch(path):
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--help"], ["--version"], ["transcribe", "--help"], ["transcribe", "--nonsense"]]
+    "arguments",
+    [
+        ["--help"],
+        ["--version"],
+        ["transcribe", "--help"],
+        ["transcribe", "--nonsense"],
+        ["align", "--help"],
+    ],
 )
 def test_help_imports_nothing_heavy(arguments):
     code = (

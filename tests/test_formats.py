@@ -261,10 +261,17 @@ def test_all_formats_agree_on_the_times_that_segmentation_made(transcript):
 
 
 def test_formats_are_listed_by_name():
-    assert list(FORMATS) == ["txt", "srt", "vtt", "json", "jsonl", "tsv"]
+    assert list(FORMATS) == (
+        "txt json jsonl tsv csv words textgrid-short textgrid ctm rttm aud srt vtt ass lrc".split()
+    )
     assert FORMATS["srt"].suffix == ".srt"
-    assert [name for name, known in FORMATS.items() if known.needs_times] == ["srt", "vtt", "tsv"]
-    assert [name for name, known in FORMATS.items() if known.is_joinable] == ["txt", "jsonl"]
+    assert [name for name, known in FORMATS.items() if not known.needs_times] == [
+        "txt",
+        "json",
+        "jsonl",
+    ]
+    joinable = [name for name, known in FORMATS.items() if known.is_joinable]
+    assert joinable == ["txt", "jsonl", "ctm", "rttm"]
 
 
 def test_a_format_name_is_registered_once():
@@ -274,8 +281,8 @@ def test_a_format_name_is_registered_once():
 
 def test_adding_a_format_is_one_registered_function(monkeypatch):
     formats: dict[str, Format] = {}
-    monkeypatch.setattr("asrkit.formats._formats", formats)
-    monkeypatch.setattr("asrkit.formats.FORMATS", formats)
+    monkeypatch.setattr("asrkit.formats.registry._formats", formats)
+    monkeypatch.setattr("asrkit.formats.registry.FORMATS", formats)
 
     @writer("shout", suffix=".TXT", is_joinable=True)
     def write_shout(transcript: Transcript, options: SegmentOptions) -> str:
@@ -299,7 +306,7 @@ def test_a_list_of_formats_is_read_in_order_each_once(names, expected):
 
 
 def test_an_unknown_format_is_refused_with_the_known_ones_and_a_guess():
-    with pytest.raises(UsageError, match="'str', known are txt, srt, vtt, json, ") as caught:
+    with pytest.raises(UsageError, match="'str', known are txt, json, jsonl, tsv, ") as caught:
         parse_formats("txt,str")
 
     assert caught.value.hint == "did you mean srt?"

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -131,6 +131,22 @@ Offline = Annotated[
         rich_help_panel=_MODEL,
     ),
 ]
+ChunkLength = Annotated[
+    float,
+    typer.Option(
+        metavar="SECONDS",
+        help="Longest stretch that the model hears at once.",
+        rich_help_panel=_MODEL,
+    ),
+]
+Stride = Annotated[
+    float,
+    typer.Option(
+        metavar="SECONDS",
+        help="Context on each side of a chunk of longer audio.",
+        rich_help_panel=_MODEL,
+    ),
+]
 Threads = Annotated[
     int | None,
     typer.Option(
@@ -151,17 +167,24 @@ BatchSize = Annotated[
         rich_help_panel=_RUN,
     ),
 ]
-Formats = Annotated[
-    str | None,
-    typer.Option(
+
+
+def _formats(default: str) -> Any:
+    return typer.Option(
         "--format",
         "-f",
         metavar="NAME[,NAME...]",
         envvar="ASRKIT_FORMAT",
-        help="txt, srt, vtt, json, jsonl, tsv; several at once with -o DIR.",
-        show_default="the suffix of -o, or txt",
+        help="txt, json, jsonl, tsv, csv, words, srt, vtt, ass, lrc, textgrid, textgrid-short, "
+        "ctm, rttm, aud; several at once with -o DIR.",
+        show_default=default,
         rich_help_panel=_OUTPUT,
-    ),
+    )
+
+
+Formats = Annotated[str | None, _formats("the suffix of -o, or txt")]
+AlignedFormats = Annotated[
+    str | None, _formats("the suffix of -o, or that of subtitles given, or words")
 ]
 Output = Annotated[
     str,
@@ -244,6 +267,10 @@ class Console:
         """A line that only --verbose shows."""
         if self.is_verbose and not self.is_quiet:
             self._line(message)
+
+    def warning(self, message: str) -> None:
+        """Something that a result should be read with; silent with --quiet."""
+        self.say(f"warning: {message}")
 
     def failure(self, error: AsrkitError) -> None:
         """One input failed; the others go on."""

@@ -11,6 +11,7 @@ import typer
 from typer.core import TyperGroup
 
 from asrkit import __version__
+from asrkit.cli.align import align
 from asrkit.cli.transcribe import transcribe
 from asrkit.errors import AsrkitError, ExitCode
 
@@ -116,3 +117,4 @@ def asrkit(
 
 
 app.command(epilog=EPILOG)(transcribe)
+app.command(epilog=EPILOG)(align)

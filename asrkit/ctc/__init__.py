@@ -1,5 +1,6 @@
 """Connectionist temporal classification: from frame-wise scores to tokens with times."""
 
+from asrkit.ctc.align import forced_align
 from asrkit.ctc.alphabet import Alphabet
 from asrkit.ctc.beam import BeamDecoder
 from asrkit.ctc.emissions import Emissions, FrameClock
@@ -14,4 +15,5 @@ __all__ = [
     "FrameClock",
     "LanguageModel",
     "collapse",
+    "forced_align",
 ]

@@ -29,7 +29,7 @@ class FrameClock:
     offset: float = 0.0
     end: float = float("inf")
 
-    def seconds(self, frame: int) -> float:
+    def seconds(self, frame: float) -> float:
         """When a frame begins, in seconds from the beginning of the file, rounded to 1 ms."""
         seconds = self.offset + frame * self.samples_per_frame / self.sample_rate
         return round(min(seconds, self.end), _DECIMALS)

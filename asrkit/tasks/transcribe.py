@@ -6,20 +6,20 @@ import io
 import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from asrkit.audio import Chunk, chunk_audio, open_audio
 from asrkit.batch import map_in_batches
 from asrkit.ctc import Emissions, FrameClock
-from asrkit.errors import InputError, MissingExtraError, UsageError
+from asrkit.errors import UsageError
 from asrkit.inputs import FailedInput
 from asrkit.outputs import encode, write_whole
 from asrkit.segmentation import split_segments
+from asrkit.tasks.chunking import Chunking, Piece
 from asrkit.tasks.decoding import Decoding, make_decoding
 from asrkit.tasks.recognizer import Recognizer
 from asrkit.types import (
@@ -94,11 +94,11 @@ def transcribe_stream(
     Raises:
         UsageError, CheckpointError, MissingExtraError: the decoder cannot be set up.
     """
-    chunking = _Chunking.of(recognizer, options)
+    chunking = Chunking.of(recognizer, options)
     decoding = make_decoding(recognizer, options.decoding)
     sample_rate = recognizer.frontend.sample_rate
 
-    def emissions(pieces: Sequence[_Piece]) -> list[tuple[Any, NDArray[np.float32] | None]]:
+    def emissions(pieces: Sequence[Piece]) -> list[tuple[Any, NDArray[np.float32] | None]]:
         chunks = [piece.chunk for piece in pieces if piece.chunk is not None]
         log_probs = recognizer.log_probs([chunk.samples for chunk in chunks])
         trimmed = [chunking.trim(*pair) for pair in zip(log_probs, chunks, strict=True)]
@@ -174,67 +174,6 @@ def save_emissions(
     np.save(array, emissions.log_probs)
     write_whole(files[item]["npy"], array.getvalue())
     write_whole(files[item]["json"], encode(json.dumps(meaning, ensure_ascii=False) + "\n"))
-
-
-@dataclass(frozen=True)
-class _Piece:
-    """A chunk of one input, or (without a chunk) the mark that the input has come to its end."""
-
-    item: AudioInput | Audio | FailedInput
-    chunk: Chunk | None = None
-
-    @property
-    def num_samples(self) -> int:
-        return 0 if self.chunk is None else len(self.chunk.samples)
-
-
-@dataclass(frozen=True)
-class _Chunking:
-    """How inputs become pieces; all lengths in samples, multiples of a frame."""
-
-    sample_rate: int
-    samples_per_frame: int
-    length: int
-    stride: int
-    channel: str
-
-    @classmethod
-    def of(cls, recognizer: Recognizer, options: TranscribeOptions) -> _Chunking:
-        sample_rate = recognizer.frontend.sample_rate
-        frame = recognizer.model.config.samples_per_frame
-        length, stride = (
-            round(seconds * sample_rate / frame) * frame
-            for seconds in (options.chunk_length, options.stride)
-        )
-        return cls(sample_rate, frame, length, stride, options.channel)
-
-    def pieces(self, item: AudioInput | Audio | FailedInput) -> Iterator[_Piece]:
-        """The chunks of an input and the mark of its end, or of its failure."""
-        if isinstance(item, FailedInput):
-            yield _Piece(item)
-            return
-        try:
-            with open_audio(item, sample_rate=self.sample_rate, channel=self.channel) as reader:
-                for chunk in chunk_audio(
-                    reader.blocks(), length=self.length, left=self.stride, right=self.stride
-                ):
-                    yield _Piece(item, chunk)
-        except (InputError, MissingExtraError) as error:
-            yield _Piece(FailedInput(item.source, error, item.id))
-        else:
-            yield _Piece(item)
-
-    def trim(self, log_probs: NDArray[np.float32], chunk: Chunk) -> NDArray[np.float32]:
-        """The frames (F, V) of a chunk that are not context.
-
-        PARITY: as the reference pipeline rounds; the last frame of a chunk may be missing where
-        the convolutions do not reach, and the next chunk then begins exactly one step later.
-        """
-        num_frames = round(len(chunk.samples) / self.samples_per_frame)
-        left, right = (
-            round(side / len(chunk.samples) * num_frames) for side in (chunk.left, chunk.right)
-        )
-        return log_probs[left : num_frames - right]
 
 
 def _transcript(

@@ -1,0 +1,269 @@
+"""`asrkit align`: audio and its text in, the time of every word out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from asrkit.cli import _shared as shared
+from asrkit.cli.transcribe import DEMO_NOTE
+from asrkit.errors import ExitCode, UsageError
+from asrkit.types import AlignOptions, ModelOptions, SegmentOptions
+
+if TYPE_CHECKING:
+    from asrkit.inputs import FailedInput
+    from asrkit.tasks.align import Alignment, TextOf
+
+_MODEL = ModelOptions()
+_OPTIONS = AlignOptions()
+_ALIGNMENT, _CHECKS = "Alignment", "Checks"
+
+
+def align(
+    audio: Annotated[
+        str,
+        typer.Argument(
+            metavar="AUDIO",
+            help="Audio or video file, directory (with -r), quoted glob, manifest (.jsonl .csv "
+            ".tsv), or - for standard input.",
+            show_default=False,
+        ),
+    ],
+    text: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[TEXT]",
+            help="What is said: .txt (each line a segment), .srt .vtt .ass (cues get new times), "
+            ".json of transcribe, - for standard input, or a directory of files named like the "
+            "audio. Unless given: the manifest's text, or the file beside the audio.",
+            show_default=False,
+        ),
+    ] = None,
+    recursive: shared.Recursive = False,
+    audio_column: shared.AudioColumn = "audio_filepath",
+    text_column: shared.TextColumn = "text",
+    id_column: shared.IdColumn = "id",
+    channel: shared.Channel = _OPTIONS.channel,
+    level: Annotated[
+        str,
+        typer.Option(
+            metavar="segment|word|char",
+            help="The finest times in the result.",
+            rich_help_panel=_ALIGNMENT,
+        ),
+    ] = _OPTIONS.level,
+    unknown: Annotated[
+        str,
+        typer.Option(
+            metavar="star|interpolate|drop|error",
+            help="For digits and symbols that the model has no letters for: a wildcard finds their "
+            "sound, they lie between their neighbours, they are left out, or it is an error.",
+            rich_help_panel=_ALIGNMENT,
+        ),
+    ] = _OPTIONS.unknown,
+    star: Annotated[
+        str,
+        typer.Option(
+            metavar="none|edges|segment",
+            help="Where speech without text may be: before and after it, or between lines too.",
+            rich_help_panel=_ALIGNMENT,
+        ),
+    ] = _OPTIONS.star,
+    tail: Annotated[
+        float,
+        typer.Option(
+            min=0.0,
+            max=1.0,
+            metavar="SECONDS",
+            help="How long a word sounds after its last letter was recognised, unless the next "
+            "word begins.",
+            rich_help_panel=_ALIGNMENT,
+        ),
+    ] = _OPTIONS.tail,
+    min_score: Annotated[
+        float | None,
+        typer.Option(
+            min=0.0,
+            max=1.0,
+            metavar="X",
+            help="Mark words and segments with a lower score, and exit with 1 if there are some.",
+            rich_help_panel=_CHECKS,
+        ),
+    ] = _OPTIONS.min_score,
+    reference: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DIR|FILE",
+            help="TextGrid, CTM or JSON with the true times: say how far the words are from them.",
+            rich_help_panel=_CHECKS,
+        ),
+    ] = None,
+    plot: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE",
+            help="Draw waveform, scores, path and words of one input to .html, .svg or .png.",
+            rich_help_panel=_CHECKS,
+        ),
+    ] = None,
+    model: shared.Model = None,
+    revision: shared.Revision = _MODEL.revision,
+    device: shared.Device = _MODEL.device,
+    dtype: shared.Dtype = _MODEL.dtype,
+    cache_dir: shared.CacheDir = _MODEL.cache_dir,
+    offline: shared.Offline = _MODEL.offline,
+    chunk_length: shared.ChunkLength = _OPTIONS.chunk_length,
+    stride: shared.Stride = _OPTIONS.stride,
+    formats: shared.AlignedFormats = None,
+    output: shared.Output = "-",
+    batch_size: shared.BatchSize = _OPTIONS.batch_size,
+    threads: shared.Threads = None,
+    dry_run: shared.DryRun = False,
+    quiet: shared.Quiet = False,
+    verbose: shared.Verbose = False,
+    debug: shared.Debug = False,
+) -> int:
+    """Find when each word of a known text was said.
+
+    Prints a row for each word: start, end, score, word and a note. Subtitles come back
+    as subtitles with new times. A text that does not fit its audio is a warning.
+
+    Examples:
+      asrkit align talk.mp3 talk.txt
+      asrkit align talk.mp3 talk.srt -o talk.new.srt
+      asrkit align talk.mp3 talk.txt -f textgrid -o talk.TextGrid
+      asrkit align recordings/ texts/ -r -f textgrid,ctm -o aligned/ --min-score 0.2
+    """
+    from asrkit.inputs import FailedInput, iter_inputs
+    from asrkit.outputs import Target
+
+    console = shared.Console(is_quiet=quiet, is_verbose=verbose)
+    options = AlignOptions(
+        level=level,
+        unknown=unknown,
+        star=star,
+        min_score=min_score,
+        tail=tail,
+        chunk_length=chunk_length,
+        stride=stride,
+        batch_size=batch_size,
+        channel=channel,
+    )
+    source = ModelOptions(model or _MODEL.model, revision, device, dtype, cache_dir, offline)
+    if reference is not None and level == "segment":
+        raise UsageError("--reference compares words, and --level segment has none")
+
+    from asrkit.tasks.pairing import audio_of, check_outputs, default_format, pair_texts
+
+    pairs = pair_texts(
+        list(
+            iter_inputs(
+                [audio],
+                recursive=recursive,
+                audio_column=audio_column,
+                text_column=text_column,
+                id_column=id_column,
+            )
+        ),
+        text,
+    )
+    items = [audio_of(pair) for pair in pairs]
+    target = Target.parse(output, formats, is_single=len(items) == 1, default=default_format(pairs))
+    target.check(items, has_times=True)
+    outputs = [path for files in target.files(items) for path in files.values()]
+    check_outputs(pairs, [*outputs, *([target.file] if target.file else [])])
+    _check_plot(plot, pairs)
+    if dry_run:
+        console.show_plan(items, target)
+        console.say(f"{source}\n{options}")
+        return console.exit_code()
+    failed = [item for item in items if isinstance(item, FailedInput)]
+    if len(failed) == len(items):  # no need to load a model
+        for item in failed:
+            console.failure(item.error)
+        return console.exit_code()
+
+    from asrkit.tasks.reference import BoundaryErrors, find_reference
+
+    references = {
+        index: find_reference(item, reference)
+        for index, item in enumerate(items)
+        if reference is not None and not isinstance(item, FailedInput)
+    }
+
+    from asrkit.models.runtime import set_num_threads
+    from asrkit.tasks.align import align_stream
+    from asrkit.tasks.recognizer import Recognizer
+
+    if threads is not None:
+        set_num_threads(threads)
+    if model is None:
+        console.say(DEMO_NOTE)
+    recognizer = Recognizer.load(source)
+    console.detail(recognizer.describe())
+    is_all_ok = True
+    errors: list[BoundaryErrors] = []
+    with target.open(items, SegmentOptions()) as write, console.progress(items):
+        results = align_stream(
+            pairs,
+            recognizer,
+            options,
+            keep_envelope=plot is not None,
+            on_progress=console.advance,
+        )
+        for index, result in enumerate(results):
+            if isinstance(result, FailedInput):
+                write(index, result)
+                console.failure(result.error)
+                continue
+            transcript = result.transcript
+            write(index, transcript)
+            console.num_done += 1
+            is_all_ok = is_all_ok and transcript.is_ok
+            for warning in transcript.warnings:
+                console.warning(f"{transcript.source}: {warning}")
+            if plot is not None:
+                _draw(plot, result)
+            if index in references:
+                errors.append(BoundaryErrors.of(transcript, references[index]))
+                console.detail(f"{transcript.source}: {errors[-1]}")
+    if errors:
+        console.say(str(BoundaryErrors.concatenate(errors)))
+    console.summary()
+    if console.num_failed:
+        return console.exit_code()
+    return ExitCode.OK if min_score is None or is_all_ok else ExitCode.CHECK_FAILED
+
+
+def _check_plot(plot: str | None, pairs: list[TextOf | FailedInput]) -> None:
+    """Refuse before any work what cannot be drawn."""
+    if plot is None:
+        return
+    from asrkit.plot import check_suffix
+
+    if len(pairs) != 1:
+        raise UsageError(f"--plot draws one input, not {len(pairs)}")
+    check_suffix(plot)
+
+
+def _draw(plot: str, result: Alignment) -> None:
+    """Write the picture of a result."""
+    from asrkit.outputs import encode, write_whole
+    from asrkit.plot import as_html, as_png, draw_alignment
+
+    svg = draw_alignment(
+        result.transcript,
+        result.emissions,
+        result.spans,
+        labels=result.labels,
+        blank=result.blank,
+        envelope=result.envelope,
+    )
+    suffix = Path(plot).suffix.lower()
+    if suffix == ".png":
+        write_whole(Path(plot), as_png(svg))
+    else:
+        page = as_html(svg, result.transcript.source) if suffix == ".html" else svg
+        write_whole(Path(plot), encode(page))

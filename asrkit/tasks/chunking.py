@@ -1,0 +1,86 @@
+"""Inputs to the pieces that go through a model: overlapping chunks, and what of them counts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from asrkit.audio import Chunk, chunk_audio, open_audio
+from asrkit.errors import InputError, MissingExtraError
+from asrkit.inputs import FailedInput
+from asrkit.tasks.recognizer import Recognizer
+from asrkit.types import Audio, AudioInput, TranscribeOptions
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A chunk of one input, or (without a chunk) the mark that the input has come to its end."""
+
+    item: AudioInput | Audio | FailedInput
+    chunk: Chunk | None = None
+
+    @property
+    def num_samples(self) -> int:
+        """With context; 0 for the mark."""
+        return 0 if self.chunk is None else len(self.chunk.samples)
+
+
+@dataclass(frozen=True)
+class Chunking:
+    """How inputs become pieces.
+
+    Attributes:
+        sample_rate: of the pieces, in Hz.
+        samples_per_frame: of the model.
+        length: of a chunk with its context, in samples, a multiple of a frame.
+        stride: context on each side, likewise.
+        channel: "mix", or the number of one channel counted from 0.
+    """
+
+    sample_rate: int
+    samples_per_frame: int
+    length: int
+    stride: int
+    channel: str
+
+    @classmethod
+    def of(cls, recognizer: Recognizer, options: TranscribeOptions) -> Chunking:
+        """As the options say, for the front end and frames of a model."""
+        sample_rate = recognizer.frontend.sample_rate
+        frame = recognizer.model.config.samples_per_frame
+        length, stride = (
+            round(seconds * sample_rate / frame) * frame
+            for seconds in (options.chunk_length, options.stride)
+        )
+        return cls(sample_rate, frame, length, stride, options.channel)
+
+    def pieces(self, item: AudioInput | Audio | FailedInput) -> Iterator[Piece]:
+        """The chunks of an input and the mark of its end, or of its failure."""
+        if isinstance(item, FailedInput):
+            yield Piece(item)
+            return
+        try:
+            with open_audio(item, sample_rate=self.sample_rate, channel=self.channel) as reader:
+                for chunk in chunk_audio(
+                    reader.blocks(), length=self.length, left=self.stride, right=self.stride
+                ):
+                    yield Piece(item, chunk)
+        except (InputError, MissingExtraError) as error:
+            yield Piece(FailedInput(item.source, error, item.id))
+        else:
+            yield Piece(item)
+
+    def trim(self, log_probs: NDArray[np.float32], chunk: Chunk) -> NDArray[np.float32]:
+        """The frames (F, V) of a chunk that are not context.
+
+        PARITY: as the reference pipeline rounds; the last frame of a chunk may be missing where
+        the convolutions do not reach, and the next chunk then begins exactly one step later.
+        """
+        num_frames = round(len(chunk.samples) / self.samples_per_frame)
+        left, right = (
+            round(side / len(chunk.samples) * num_frames) for side in (chunk.left, chunk.right)
+        )
+        return log_probs[left : num_frames - right]
