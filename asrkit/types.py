@@ -75,7 +75,7 @@ class AudioInput:
         return self.path
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class TokenSpan:
     """One token of a CTC path, in frames.
 
@@ -92,7 +92,7 @@ class TokenSpan:
     score: float
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class TextSpan:
     """A piece of decoded text (a character or a word), in frames; score as in `TokenSpan`."""
 
@@ -123,7 +123,7 @@ class Hypothesis:
     lm_score: float | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Character:
     """One character in seconds."""
 
@@ -133,7 +133,7 @@ class Character:
     score: float
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Word:
     """One word in seconds.
 
