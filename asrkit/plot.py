@@ -121,10 +121,10 @@ def _x(frame: float) -> float:
 
 
 def _title(transcript: Transcript) -> Iterator[str]:
-    model = f"\u00a0· {transcript.model.id}" if transcript.model else ""
+    model = f"· {transcript.model.id}" if transcript.model else ""
     yield (
         f"<text x='{_LEFT}' y='18' font-size='14' font-weight='bold'>"
-        f"{_text(Path(transcript.source).name)}<tspan font-weight='normal' fill='#555'>"
+        f"{_text(Path(transcript.source).name)}<tspan dx='6' font-weight='normal' fill='#555'>"
         f"{_text(model)}</tspan></text>"
     )
     if transcript.warnings:
