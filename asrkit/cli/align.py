@@ -127,14 +127,15 @@ def align(
 ) -> int:
     """Find when each word of a known text was said.
 
-    Prints a row for each word: start, end, score, word and a note. Subtitles come back
-    as subtitles with new times. A text that does not fit its audio is a warning.
+    Prints a row for each word: start, end, score, word and a note.
+    Subtitles come back as subtitles with new times.
+    A text that does not fit its audio is a warning.
 
     Examples:
       asrkit align talk.mp3 talk.txt
       asrkit align talk.mp3 talk.srt -o talk.new.srt
       asrkit align talk.mp3 talk.txt -f textgrid -o talk.TextGrid
-      asrkit align recordings/ texts/ -r -f textgrid,ctm -o aligned/ --min-score 0.2
+      asrkit align calls/ texts/ -r -f textgrid,ctm -o out/ --min-score 0.2
     """
     from asrkit.inputs import FailedInput, iter_inputs
     from asrkit.outputs import Target
