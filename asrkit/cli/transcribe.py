@@ -45,22 +45,8 @@ def transcribe(
             rich_help_panel=_DECODING,
         ),
     ] = _OPTIONS.timestamps,
-    chunk_length: Annotated[
-        float,
-        typer.Option(
-            metavar="SECONDS",
-            help="Longest stretch that the model hears at once.",
-            rich_help_panel=_DECODING,
-        ),
-    ] = _OPTIONS.chunk_length,
-    stride: Annotated[
-        float,
-        typer.Option(
-            metavar="SECONDS",
-            help="Context on each side of a chunk of longer audio.",
-            rich_help_panel=_DECODING,
-        ),
-    ] = _OPTIONS.stride,
+    chunk_length: shared.ChunkLength = _OPTIONS.chunk_length,
+    stride: shared.Stride = _OPTIONS.stride,
     decoder: Annotated[
         str,
         typer.Option(
