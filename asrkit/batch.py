@@ -46,3 +46,4 @@ def map_in_batches(
             for index, output in zip(batch, outputs, strict=True):
                 results[index] = output
         yield from zip(window, results, strict=True)
+        window.clear()  # its audio is not to stay while the next window is read
