@@ -53,6 +53,11 @@ class Chunk:
     right: int
     start: int
 
+    @property
+    def num_new(self) -> int:
+        """Samples that are not context: those of all windows cover the stream once."""
+        return len(self.samples) - self.left - self.right
+
 
 class AudioReader:
     """Sound that is being read; made by `open_audio`.

@@ -85,7 +85,7 @@ def transcribe_stream(
         inputs: what to read; a failed one passes through in its place.
         recognizer: the model.
         options: how to decode.
-        on_progress: called with the seconds of audio of every chunk that is done.
+        on_progress: called with the seconds of audio of every batch that is done.
         on_emissions: called with the log-probabilities of every input before it is decoded.
 
     Yields:
@@ -101,6 +101,8 @@ def transcribe_stream(
     def emissions(pieces: Sequence[Piece]) -> list[tuple[Any, NDArray[np.float32] | None]]:
         chunks = [piece.chunk for piece in pieces if piece.chunk is not None]
         log_probs = recognizer.log_probs([chunk.samples for chunk in chunks])
+        if on_progress is not None:
+            on_progress(sum(chunk.num_new for chunk in chunks) / sample_rate)
         trimmed = [chunking.trim(*pair) for pair in zip(log_probs, chunks, strict=True)]
         return [
             (decoding.reduce(scores), None if on_emissions is None else scores.copy())
@@ -117,10 +119,7 @@ def transcribe_stream(
     ):
         if part is not None and piece.chunk is not None:
             parts.append(part)
-            num_new = piece.num_samples - piece.chunk.left - piece.chunk.right
-            num_samples += num_new
-            if on_progress is not None:
-                on_progress(num_new / sample_rate)
+            num_samples += piece.chunk.num_new
             continue
         if isinstance(piece.item, FailedInput):
             yield piece.item
