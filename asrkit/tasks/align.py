@@ -135,7 +135,7 @@ def align_stream(
         recognizer: the model.
         options: how to align.
         keep_envelope: for a picture.
-        on_progress: called with the seconds of audio of every chunk that is done.
+        on_progress: called with the seconds of audio of every batch that is done.
 
     Yields:
         One result an input, in order, as soon as it is complete.
@@ -150,11 +150,7 @@ def align_stream(
             yield from chunking.pieces(item.audio if isinstance(item, TextOf) else item)
 
     def score(batch: Sequence[Piece]) -> list[NDArray[np.float32]]:
-        chunks = [piece.chunk for piece in batch if piece.chunk is not None]
-        log_probs = recognizer.log_probs([chunk.samples for chunk in chunks])
-        return [
-            chunking.trim(scores, chunk) for scores, chunk in zip(log_probs, chunks, strict=True)
-        ]
+        return chunking.score(recognizer, batch, on_progress)
 
     parts: list[NDArray[np.float32]] = []
     envelopes: list[NDArray[np.float32]] = []
@@ -165,25 +161,17 @@ def align_stream(
         chunk = piece.chunk
         if scores is not None and chunk is not None:
             parts.append(scores)
-            own = chunk.samples[chunk.left : len(chunk.samples) - chunk.right]
-            num_samples += len(own)
+            num_samples += chunk.num_new
             if keep_envelope:
+                own = chunk.samples[chunk.left : len(chunk.samples) - chunk.right]
                 padded = np.pad(np.abs(own), (0, -len(own) % frame))
                 envelopes.append(padded.reshape(-1, frame).max(axis=1))
-            if on_progress is not None:
-                on_progress(len(own) / chunking.sample_rate)
             continue
         text = texts.pop(0)
         if isinstance(piece.item, FailedInput):
             yield piece.item
         elif isinstance(text, TextOf):
-            duration = num_samples / chunking.sample_rate
-            clock = FrameClock(
-                frame,
-                chunking.sample_rate,
-                offset=piece.item.offset,
-                end=piece.item.offset + duration,
-            )
+            clock = chunking.clock(piece.item, num_samples)
             emissions = Emissions(np.concatenate(parts), clock)
             try:
                 alignment = align_emissions(
@@ -196,7 +184,7 @@ def align_stream(
                 transcript = replace(
                     alignment.transcript,
                     source=piece.item.source,
-                    duration=round(duration, 3),
+                    duration=round(num_samples / chunking.sample_rate, 3),
                     id=piece.item.id,
                     offset=piece.item.offset,
                     model=recognizer.info,

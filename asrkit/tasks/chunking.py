@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from asrkit.audio import Chunk, chunk_audio, open_audio
+from asrkit.ctc import FrameClock
 from asrkit.errors import InputError, MissingExtraError
 from asrkit.inputs import FailedInput
 from asrkit.tasks.recognizer import Recognizer
@@ -72,6 +73,31 @@ class Chunking:
             yield Piece(FailedInput(item.source, error, item.id))
         else:
             yield Piece(item)
+
+    def score(
+        self,
+        recognizer: Recognizer,
+        pieces: Sequence[Piece],
+        on_progress: Callable[[float], None] | None,
+    ) -> list[NDArray[np.float32]]:
+        """Run one batch: the (F, V) log-probabilities of each chunk, its context trimmed.
+
+        `on_progress`, if given, is called with the seconds of audio that are new.
+        """
+        chunks = [piece.chunk for piece in pieces if piece.chunk is not None]
+        log_probs = recognizer.log_probs([chunk.samples for chunk in chunks])
+        if on_progress is not None:
+            on_progress(sum(chunk.num_new for chunk in chunks) / self.sample_rate)
+        return [self.trim(*pair) for pair in zip(log_probs, chunks, strict=True)]
+
+    def clock(self, item: AudioInput | Audio, num_samples: int) -> FrameClock:
+        """The clock of an input of which so many samples were read."""
+        return FrameClock(
+            self.samples_per_frame,
+            self.sample_rate,
+            offset=item.offset,
+            end=item.offset + num_samples / self.sample_rate,
+        )
 
     def trim(self, log_probs: NDArray[np.float32], chunk: Chunk) -> NDArray[np.float32]:
         """The frames (F, V) of a chunk that are not context.

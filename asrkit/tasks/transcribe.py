@@ -96,17 +96,11 @@ def transcribe_stream(
     """
     chunking = Chunking.of(recognizer, options)
     decoding = make_decoding(recognizer, options.decoding)
-    sample_rate = recognizer.frontend.sample_rate
 
     def emissions(pieces: Sequence[Piece]) -> list[tuple[Any, NDArray[np.float32] | None]]:
-        chunks = [piece.chunk for piece in pieces if piece.chunk is not None]
-        log_probs = recognizer.log_probs([chunk.samples for chunk in chunks])
-        if on_progress is not None:
-            on_progress(sum(chunk.num_new for chunk in chunks) / sample_rate)
-        trimmed = [chunking.trim(*pair) for pair in zip(log_probs, chunks, strict=True)]
         return [
             (decoding.reduce(scores), None if on_emissions is None else scores.copy())
-            for scores in trimmed
+            for scores in chunking.score(recognizer, pieces, on_progress)
         ]
 
     parts: list[tuple[Any, NDArray[np.float32] | None]] = []
@@ -124,12 +118,7 @@ def transcribe_stream(
         if isinstance(piece.item, FailedInput):
             yield piece.item
         else:
-            clock = FrameClock(
-                chunking.samples_per_frame,
-                sample_rate,
-                offset=piece.item.offset,
-                end=piece.item.offset + num_samples / sample_rate,
-            )
+            clock = chunking.clock(piece.item, num_samples)
             if on_emissions is not None:
                 log_probs = np.concatenate([scores for _, scores in parts if scores is not None])
                 on_emissions(piece.item, Emissions(log_probs, clock))
