@@ -9,13 +9,13 @@ if TYPE_CHECKING:
     from asrkit.audio import read_audio as read_audio
     from asrkit.errors import AsrkitError as AsrkitError
     from asrkit.models.runtime import load_model as load_model
+    from asrkit.options import DecodingOptions as DecodingOptions
+    from asrkit.options import ModelOptions as ModelOptions
+    from asrkit.options import TranscribeOptions as TranscribeOptions
     from asrkit.tasks.align import align as align
     from asrkit.tasks.recognizer import Recognizer as Recognizer
     from asrkit.tasks.transcribe import transcribe as transcribe
     from asrkit.types import Audio as Audio
-    from asrkit.types import DecodingOptions as DecodingOptions
-    from asrkit.types import ModelOptions as ModelOptions
-    from asrkit.types import TranscribeOptions as TranscribeOptions
     from asrkit.types import Transcript as Transcript
 
 __version__ = "0.1.0"
@@ -24,10 +24,10 @@ __version__ = "0.1.0"
 _HOMES = {
     "AsrkitError": "asrkit.errors",
     "Audio": "asrkit.types",
-    "DecodingOptions": "asrkit.types",
-    "ModelOptions": "asrkit.types",
+    "DecodingOptions": "asrkit.options",
+    "ModelOptions": "asrkit.options",
     "Recognizer": "asrkit.tasks.recognizer",
-    "TranscribeOptions": "asrkit.types",
+    "TranscribeOptions": "asrkit.options",
     "Transcript": "asrkit.types",
     "align": "asrkit.tasks.align",
     "load_model": "asrkit.models.runtime",

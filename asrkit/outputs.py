@@ -14,7 +14,8 @@ from typing import BinaryIO
 from asrkit.errors import OutputError, UsageError
 from asrkit.formats import FORMATS, error_row, parse_formats, render
 from asrkit.inputs import FailedInput
-from asrkit.types import AudioInput, SegmentOptions, Transcript
+from asrkit.options import SegmentOptions
+from asrkit.types import AudioInput, Transcript
 
 Result = Transcript | FailedInput
 

@@ -13,7 +13,8 @@ from itertools import accumulate
 from statistics import fmean
 
 from asrkit.errors import UsageError
-from asrkit.types import Segment, SegmentOptions, Word
+from asrkit.options import SegmentOptions
+from asrkit.types import Segment, Word
 
 # A pause this long (seconds) is worth as much as the worst subtitle, an empty one, is bad.
 _GOOD_PAUSE = 0.5

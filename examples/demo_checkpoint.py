@@ -26,7 +26,7 @@ from torch import Tensor
 import asrkit
 from asrkit import Audio, Recognizer
 from asrkit.models.wav2vec2 import Wav2Vec2Config
-from asrkit.types import DecodingOptions, ModelOptions
+from asrkit.options import DecodingOptions, ModelOptions
 
 log = logging.getLogger("demo")
 

@@ -25,8 +25,8 @@ from asrkit import Audio, Recognizer
 from asrkit.ctc.alphabet import FILE_NAME, Alphabet
 from asrkit.ctc.estimate import build_directory
 from asrkit.inputs import FailedInput
+from asrkit.options import DecodingOptions, ModelOptions, TranscribeOptions
 from asrkit.tasks.transcribe import transcribe_stream
-from asrkit.types import DecodingOptions, ModelOptions, TranscribeOptions
 
 log = logging.getLogger("demo")
 

@@ -11,8 +11,14 @@ import pytest
 import asrkit
 from asrkit.errors import InputError, UsageError
 from asrkit.inputs import FailedInput
+from asrkit.options import AlignOptions
 from asrkit.tasks.align import TextOf, align_stream
-from asrkit.types import AlignOptions, Audio, AudioInput, Segment, Transcript
+from asrkit.types import (
+    Audio,
+    AudioInput,
+    Segment,
+    Transcript,
+)
 from tests.test_transcribe import spell, spelling_recognizer
 
 

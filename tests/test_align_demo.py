@@ -10,9 +10,10 @@ import pytest
 import asrkit
 from asrkit.ctc import Emissions, FrameClock
 from asrkit.errors import InputError
+from asrkit.options import AlignOptions, ModelOptions
 from asrkit.tasks.align import align_emissions
 from asrkit.tasks.recognizer import Recognizer
-from asrkit.types import AlignOptions, ModelOptions, Segment
+from asrkit.types import Segment
 
 CLIPS = Path(__file__).parent.parent / "examples"
 MODEL = Path(asrkit.__file__).parent / "assets" / "demo-en"

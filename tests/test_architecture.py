@@ -14,15 +14,15 @@ import asrkit
 ROOT = Path(asrkit.__file__).parent
 # Rooms by floor, lowest first. A room imports from lower floors and from its own.
 FLOORS = (
-    {"errors", "types"},
-    {"audio", "ctc", "decoders", "formats", "frontend", "inputs", "outputs", "plot"}
-    | {"safe_pickle", "segmentation", "spelling", "text"},
-    {"checkpoint", "models"},
+    {"errors", "options", "types"},
+    {"audio", "ctc", "decoders", "formats", "frontend", "inputs", "normalize", "outputs", "plot"}
+    | {"report", "safe_pickle", "scoring", "segmentation", "spelling", "text"},
+    {"checkpoint", "models", "seq2seq"},
     {"batch", "tasks"},
     {"cli"},
     {"__main__"},
 )
-TORCH_ROOMS = {"checkpoint", "models", "safe_pickle"}
+TORCH_ROOMS = {"checkpoint", "models", "safe_pickle", "seq2seq"}
 HEAVY = {"torch", "numpy", "huggingface_hub", "pydantic", "soundfile", "soxr", "safetensors"}
 
 

@@ -12,7 +12,7 @@ import pytest
 import asrkit
 from asrkit.checkpoint import embedded_models
 from asrkit.formats import render
-from asrkit.types import DecodingOptions, SegmentOptions
+from asrkit.options import DecodingOptions, SegmentOptions
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 

@@ -11,8 +11,14 @@ from hypothesis import strategies as st
 
 from asrkit.errors import AudioError, InputError, UsageError
 from asrkit.formats import FORMATS, Format, error_row, parse_formats, render, writer
+from asrkit.options import SegmentOptions
 from asrkit.segmentation import split_segments
-from asrkit.types import ModelInfo, Segment, SegmentOptions, Transcript, Word
+from asrkit.types import (
+    ModelInfo,
+    Segment,
+    Transcript,
+    Word,
+)
 
 OPTIONS = SegmentOptions()
 SILENCE = Transcript("quiet.wav", 2.0, "")

@@ -11,7 +11,13 @@ from hypothesis import given
 
 from asrkit.formats import render
 from asrkit.formats.reading import read_words
-from asrkit.types import Character, Segment, SegmentOptions, Transcript, Word
+from asrkit.options import SegmentOptions
+from asrkit.types import (
+    Character,
+    Segment,
+    Transcript,
+    Word,
+)
 from tests.test_formats import one_cue, transcripts
 
 OPTIONS = SegmentOptions()

@@ -10,9 +10,10 @@ from xml.etree import ElementTree
 
 import numpy as np
 
+from asrkit.options import AlignOptions
 from asrkit.plot import as_html, draw_alignment
 from asrkit.tasks.align import TextOf, align_stream
-from asrkit.types import AlignOptions, Segment
+from asrkit.types import Segment
 from tests.test_transcribe import spell, spelling_recognizer
 
 SVG = "{http://www.w3.org/2000/svg}"

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from asrkit.errors import InputError
 from asrkit.formats import read_segments, render
 from asrkit.formats.reading import READERS, read_words, segments_of
-from asrkit.types import Segment, SegmentOptions, Transcript
+from asrkit.options import SegmentOptions
+from asrkit.types import Segment, Transcript
 from tests.test_formats import transcripts
 
 

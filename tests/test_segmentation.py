@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from asrkit.errors import UsageError
+from asrkit.options import SegmentOptions
 from asrkit.segmentation import milliseconds, split_segments, wrap_lines
-from asrkit.types import Character, SegmentOptions, Word
+from asrkit.types import Character, Word
 
 ONE_LINE = SegmentOptions(max_line_width=20, max_line_count=1)
 

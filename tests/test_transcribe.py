@@ -15,17 +15,11 @@ from asrkit.batch import map_in_batches
 from asrkit.errors import AudioError, UsageError
 from asrkit.frontend import WaveformFrontend
 from asrkit.inputs import FailedInput
+from asrkit.options import DecodingOptions, SegmentOptions, TranscribeOptions
 from asrkit.tasks.recognizer import Recognizer
 from asrkit.tasks.transcribe import transcribe_stream
 from asrkit.text import CTCVocabulary
-from asrkit.types import (
-    Audio,
-    AudioInput,
-    DecodingOptions,
-    ModelInfo,
-    SegmentOptions,
-    TranscribeOptions,
-)
+from asrkit.types import Audio, AudioInput, ModelInfo
 from tests.tiny import TOKENS, tiny_config, tiny_model
 
 FRAME = 320

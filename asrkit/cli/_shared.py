@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from asrkit.errors import AsrkitError, ExitCode, UsageError
-from asrkit.types import AudioInput, ModelOptions
+from asrkit.options import ModelOptions
+from asrkit.types import AudioInput
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -26,7 +27,7 @@ _INPUT, _MODEL, _OUTPUT, _RUN = "Input", "Model", "Output", "Running"
 _MAX_PROBED = 5_000  # files whose length is looked up for the progress bar
 
 # ---------------------------------------------------------------------------- options, as aliases
-# The defaults stand in the dataclasses of asrkit.types; a command takes them from there.
+# The defaults stand in the dataclasses of asrkit.options; a command takes them from there.
 
 Inputs = Annotated[
     list[str] | None,

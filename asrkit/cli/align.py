@@ -10,7 +10,7 @@ import typer
 from asrkit.cli import _shared as shared
 from asrkit.cli.transcribe import DEMO_NOTE
 from asrkit.errors import ExitCode, UsageError
-from asrkit.types import AlignOptions, ModelOptions, SegmentOptions
+from asrkit.options import AlignOptions, ModelOptions, SegmentOptions
 
 if TYPE_CHECKING:
     from asrkit.inputs import FailedInput

@@ -9,7 +9,12 @@ from typing import Annotated
 import typer
 
 from asrkit.cli import _shared as shared
-from asrkit.types import DecodingOptions, ModelOptions, SegmentOptions, TranscribeOptions
+from asrkit.options import (
+    DecodingOptions,
+    ModelOptions,
+    SegmentOptions,
+    TranscribeOptions,
+)
 
 _MODEL = ModelOptions()
 _OPTIONS = TranscribeOptions()

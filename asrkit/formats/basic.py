@@ -9,7 +9,14 @@ from collections.abc import Mapping
 
 from asrkit.formats.registry import writer
 from asrkit.formats.times import timed_segments
-from asrkit.types import SCHEMA_VERSION, Character, Segment, SegmentOptions, Transcript, Word
+from asrkit.options import SegmentOptions
+from asrkit.types import (
+    SCHEMA_VERSION,
+    Character,
+    Segment,
+    Transcript,
+    Word,
+)
 
 
 def error_row(source: str, error: Exception, *, id: str = "") -> str:

@@ -8,7 +8,8 @@ from difflib import get_close_matches
 from types import MappingProxyType
 
 from asrkit.errors import InputError, UsageError
-from asrkit.types import SegmentOptions, Transcript
+from asrkit.options import SegmentOptions
+from asrkit.types import Transcript
 
 Writer = Callable[[Transcript, SegmentOptions], str]
 

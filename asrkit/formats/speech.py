@@ -8,7 +8,8 @@ from itertools import pairwise
 
 from asrkit.formats.registry import writer
 from asrkit.formats.times import timed_characters, timed_segments, timed_words
-from asrkit.types import SegmentOptions, Transcript
+from asrkit.options import SegmentOptions
+from asrkit.types import Transcript
 
 # (start, end, text) in milliseconds
 _Interval = tuple[int, int, str]

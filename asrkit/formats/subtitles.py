@@ -7,8 +7,9 @@ from html import escape
 
 from asrkit.formats.registry import writer
 from asrkit.formats.times import timed_segments
+from asrkit.options import SegmentOptions
 from asrkit.segmentation import wrap_lines
-from asrkit.types import Segment, SegmentOptions, Transcript
+from asrkit.types import Segment, Transcript
 
 _ASS_HEADER = """\
 [Script Info]

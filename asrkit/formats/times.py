@@ -6,7 +6,12 @@ from collections.abc import Sequence
 from typing import TypeVar
 
 from asrkit.segmentation import milliseconds
-from asrkit.types import Character, Segment, Transcript, Word
+from asrkit.types import (
+    Character,
+    Segment,
+    Transcript,
+    Word,
+)
 
 
 def timed_segments(transcript: Transcript) -> list[tuple[int, int, Segment]]:

@@ -22,6 +22,7 @@ from asrkit.ctc.align import forced_align, with_wildcards
 from asrkit.errors import AsrkitError, InputError, UsageError
 from asrkit.formats import read_segments
 from asrkit.inputs import FailedInput
+from asrkit.options import AlignOptions, ModelOptions
 from asrkit.segmentation import place_words
 from asrkit.spelling import GAP, STAR, SpelledWord, Speller, lay_out
 from asrkit.tasks.chunking import Chunking, Piece
@@ -29,11 +30,9 @@ from asrkit.tasks.plausibility import Judge
 from asrkit.tasks.recognizer import Recognizer
 from asrkit.text import CTCVocabulary
 from asrkit.types import (
-    AlignOptions,
     Audio,
     AudioInput,
     Character,
-    ModelOptions,
     Segment,
     TokenSpan,
     Transcript,

@@ -12,8 +12,9 @@ from asrkit.audio import Chunk, chunk_audio, open_audio
 from asrkit.ctc import FrameClock
 from asrkit.errors import InputError, MissingExtraError
 from asrkit.inputs import FailedInput
+from asrkit.options import TranscribeOptions
 from asrkit.tasks.recognizer import Recognizer
-from asrkit.types import Audio, AudioInput, TranscribeOptions
+from asrkit.types import Audio, AudioInput
 
 
 @dataclass(frozen=True)

@@ -16,9 +16,10 @@ from asrkit.ctc.alphabet import FILE_NAME, Alphabet
 from asrkit.ctc.beam import BeamDecoder
 from asrkit.ctc.lm import LanguageModel
 from asrkit.errors import CheckpointError, MissingExtraError, UsageError
+from asrkit.options import DecodingOptions
 from asrkit.tasks.recognizer import Recognizer
 from asrkit.text import CTCVocabulary
-from asrkit.types import DecodingOptions, Hypothesis
+from asrkit.types import Hypothesis
 
 _log = logging.getLogger("asrkit")
 

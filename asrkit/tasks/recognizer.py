@@ -14,8 +14,9 @@ from asrkit.errors import CheckpointError
 from asrkit.frontend import WaveformFrontend
 from asrkit.models.runtime import build_model, ctc_log_probs
 from asrkit.models.wav2vec2 import Wav2Vec2ForCTC
+from asrkit.options import ModelOptions
 from asrkit.text import CTCVocabulary
-from asrkit.types import ModelInfo, ModelOptions
+from asrkit.types import ModelInfo
 
 
 @dataclass(frozen=True)

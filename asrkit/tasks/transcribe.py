@@ -17,6 +17,7 @@ from asrkit.batch import map_in_batches
 from asrkit.ctc import Emissions, FrameClock
 from asrkit.errors import UsageError
 from asrkit.inputs import FailedInput
+from asrkit.options import ModelOptions, TranscribeOptions
 from asrkit.outputs import encode, write_whole
 from asrkit.segmentation import split_segments
 from asrkit.tasks.chunking import Chunking, Piece
@@ -28,9 +29,7 @@ from asrkit.types import (
     AudioInput,
     Hypothesis,
     ModelInfo,
-    ModelOptions,
     Segment,
-    TranscribeOptions,
     Transcript,
 )
 

@@ -21,9 +21,10 @@ import numpy as np
 import soundfile
 import soxr
 
+from asrkit.options import AlignOptions, ModelOptions
 from asrkit.tasks import align as task
 from asrkit.tasks.recognizer import Recognizer
-from asrkit.types import AlignOptions, Audio, ModelOptions, Segment
+from asrkit.types import Audio, Segment
 
 RATE = 16_000
 WORDS = (

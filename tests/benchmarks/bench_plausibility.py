@@ -16,11 +16,11 @@ from asrkit.audio import read_audio
 from asrkit.ctc import Emissions, FrameClock
 from asrkit.errors import InputError
 from asrkit.inputs import iter_inputs
+from asrkit.options import AlignOptions, ModelOptions
 from asrkit.tasks.align import align_emissions
 from asrkit.tasks.pairing import pair_texts
 from asrkit.tasks.plausibility import Judge
 from asrkit.tasks.recognizer import Recognizer
-from asrkit.types import AlignOptions, ModelOptions
 
 
 def main() -> None:

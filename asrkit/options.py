@@ -1,0 +1,238 @@
+"""The options of every command: frozen, checked when made, the one home of every default.
+
+Standard library only at run time. The command line and the Python functions take their defaults
+from these fields and never restate them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from asrkit.errors import UsageError
+
+DECODERS = ("auto", "greedy", "beam")
+TIMESTAMPS = ("none", "segment", "word", "char")
+LEVELS = ("segment", "word", "char")
+UNKNOWN = ("star", "interpolate", "drop", "error")
+STARS = ("none", "edges", "segment")
+
+
+@dataclass(frozen=True)
+class ModelOptions:
+    """Which model, and where it runs.
+
+    Attributes:
+        model: Hub id (`user/name` or `user/name@revision`), directory, or embedded model.
+        revision: branch, tag or commit of a Hub id.
+        device: auto, cpu, cuda, cuda:N or mps.
+        dtype: float32, float16 or bfloat16.
+        cache_dir: where Hub files are kept; None uses the standard cache.
+        offline: never open a connection.
+    """
+
+    model: str = "demo-en"
+    revision: str | None = None
+    device: str = "auto"
+    dtype: str = "float32"
+    cache_dir: str | None = None
+    offline: bool = False
+
+
+@dataclass(frozen=True)
+class SegmentOptions:
+    """How words become subtitles.
+
+    Attributes:
+        max_pause: a silence longer than this many seconds ends a segment.
+        max_line_width: characters in one line.
+        max_line_count: lines in one segment.
+        max_words_per_line: words in one line; None sets no limit.
+    """
+
+    max_pause: float = 0.5
+    max_line_width: int = 42
+    max_line_count: int = 2
+    max_words_per_line: int | None = None
+
+
+@dataclass(frozen=True)
+class DecodingOptions:
+    """How emissions become text.
+
+    Attributes:
+        decoder: greedy, beam, or auto: beam where the model brings a language model or an option
+            needs it.
+        beam_width: texts kept after each frame.
+        lm: ARPA or KenLM binary file, or a `language_model` folder; None takes the model's own.
+        lm_unigrams: file of the words to trust in `lm`, one a line.
+        use_lm: False drops the model's own language model.
+        lm_alpha: weight of the language model; None takes its own.
+        lm_beta: score of every word; None takes the language model's own.
+        lexicon: file of words to prefer, one a line, without a language model.
+        lexicon_only: write no other words than those of the lexicon or the language model.
+        hotwords: words to prefer.
+        hotword_weight: score of each hotword in a text.
+        n_best: texts to return.
+    """
+
+    decoder: str = "auto"
+    beam_width: int = 100
+    lm: str | None = None
+    lm_unigrams: str | None = None
+    use_lm: bool = True
+    lm_alpha: float | None = None
+    lm_beta: float | None = None
+    lexicon: str | None = None
+    lexicon_only: bool = False
+    hotwords: tuple[str, ...] = ()
+    hotword_weight: float = 10.0
+    n_best: int = 1
+
+    def __post_init__(self) -> None:
+        if self.decoder not in DECODERS:
+            raise UsageError(f"decoder {self.decoder!r} is not one of {', '.join(DECODERS)}")
+        if self.beam_width < 1 or self.n_best < 1:
+            raise UsageError(
+                f"beam width {self.beam_width} and n-best {self.n_best}, expected at least 1"
+            )
+        if self.decoder == "greedy" and (self.needs_beam or self.lm is not None):
+            raise UsageError(
+                "greedy decoding has no language model, lexicon, hotwords or n-best",
+                hint="--decoder beam",
+            )
+        if self.lm is not None and not self.use_lm:
+            raise UsageError("a language model is given, and none is to be used")
+        if self.lm_unigrams is not None and self.lm is None:
+            raise UsageError("lm_unigrams without a language model", hint="--lm names one")
+
+    @property
+    def needs_beam(self) -> bool:
+        """Whether an option asks for what greedy decoding cannot do."""
+        return (
+            self.decoder == "beam"
+            or self.lexicon is not None
+            or self.lexicon_only
+            or bool(self.hotwords)
+            or self.n_best > 1
+        )
+
+
+@dataclass(frozen=True)
+class TranscribeOptions:
+    """How audio becomes text.
+
+    Attributes:
+        timestamps: the finest times in the result: none, segment, word or char.
+        chunk_length: longest stretch the model sees at once, in seconds.
+        stride: context on each side of a chunk that is computed and thrown away, in seconds.
+        batch_size: chunks that go through the model together.
+        channel: "mix", or the number of one channel counted from 0.
+        decoding: how emissions become text.
+        segments: how words become segments.
+    """
+
+    timestamps: str = "word"
+    chunk_length: float = 30.0
+    stride: float = 5.0
+    batch_size: int = 8
+    channel: str = "mix"
+    decoding: DecodingOptions = field(default_factory=DecodingOptions)
+    segments: SegmentOptions = field(default_factory=SegmentOptions)
+
+    def __post_init__(self) -> None:
+        if self.timestamps not in TIMESTAMPS:
+            raise UsageError(
+                f"timestamps {self.timestamps!r} is not one of {', '.join(TIMESTAMPS)}"
+            )
+        if self.batch_size < 1:
+            raise UsageError(f"batch size {self.batch_size} is below 1")
+        if self.channel != "mix" and not self.channel.isdecimal():
+            raise UsageError(f"channel {self.channel!r} is neither mix nor a number from 0")
+        if not self.chunk_length > 2 * self.stride >= 0:
+            raise UsageError(
+                f"a chunk of {self.chunk_length:g} s has nothing left between strides of "
+                f"{self.stride:g} s on both sides",
+                hint="make the chunk length more than twice the stride",
+            )
+
+
+@dataclass(frozen=True)
+class AlignOptions:
+    """How a known text is put on audio.
+
+    Attributes:
+        level: the finest times in the result: segment, word or char.
+        unknown: what becomes of letters, digits and symbols that the model has no token for: star
+            (a wildcard takes their sound), interpolate (words of nothing else lie between their
+            neighbours), drop (those words are left out), error.
+        star: where speech without text may be: none, edges (before and after the text), segment
+            (between its lines too).
+        min_score: words and segments with a lower score are marked; None marks none.
+        tail: how long a word sounds after the spike of its last letter, in seconds, unless the
+            next word begins earlier. Models emit a letter when they know it, not when it ends.
+        chunk_length: longest stretch the model sees at once, in seconds.
+        stride: context on each side of a chunk that is computed and thrown away, in seconds.
+        batch_size: chunks that go through the model together.
+        channel: "mix", or the number of one channel counted from 0.
+    """
+
+    level: str = "word"
+    unknown: str = "star"
+    star: str = "none"
+    min_score: float | None = None
+    tail: float = 0.1
+    chunk_length: float = TranscribeOptions.chunk_length
+    stride: float = TranscribeOptions.stride
+    batch_size: int = TranscribeOptions.batch_size
+    channel: str = TranscribeOptions.channel
+
+    def __post_init__(self) -> None:
+        for name, known in (("level", LEVELS), ("unknown", UNKNOWN), ("star", STARS)):
+            if getattr(self, name) not in known:
+                raise UsageError(f"{name} {getattr(self, name)!r} is not one of {', '.join(known)}")
+        if self.min_score is not None and not 0 <= self.min_score <= 1:
+            raise UsageError(f"a lowest score of {self.min_score} is not between 0 and 1")
+        if not 0 <= self.tail <= 1:
+            raise UsageError(f"a tail of {self.tail} s is not between 0 and 1")
+        self.transcribing()
+
+    def transcribing(self) -> TranscribeOptions:
+        """The options that say how audio goes through the model, checked.
+
+        Raises:
+            UsageError: they cannot work.
+        """
+        return TranscribeOptions(
+            chunk_length=self.chunk_length,
+            stride=self.stride,
+            batch_size=self.batch_size,
+            channel=self.channel,
+        )
+
+
+@dataclass(frozen=True)
+class GenerationOptions:
+    """How an encoder-decoder writes its text. None is what the model's own files say.
+
+    Attributes:
+        beam_width: texts kept after each token; 1 is greedy.
+        length_penalty: exponent of the length that a finished text's score is divided by; above 0
+            favours longer texts.
+        max_new_tokens: tokens of one text at most.
+        no_repeat_ngram_size: no run of so many tokens comes twice in a text; 0 allows it.
+        n_best: texts to return.
+    """
+
+    beam_width: int | None = None
+    length_penalty: float | None = None
+    max_new_tokens: int | None = None
+    no_repeat_ngram_size: int | None = None
+    n_best: int = 1
+
+    def __post_init__(self) -> None:
+        for name in ("beam_width", "max_new_tokens", "n_best"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise UsageError(f"{name.replace('_', ' ')} {value}, expected at least 1")
+        if self.no_repeat_ngram_size is not None and self.no_repeat_ngram_size < 0:
+            raise UsageError(f"no_repeat_ngram_size {self.no_repeat_ngram_size} is below 0")
