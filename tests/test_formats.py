@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from asrkit.errors import AudioError, InputError, UsageError
-from asrkit.formats import FORMATS, Format, error_row, render
+from asrkit.formats import FORMATS, Format, Registry, error_row, render
 from asrkit.options import SegmentOptions
 from asrkit.segmentation import split_segments
 from asrkit.types import (
@@ -285,17 +285,15 @@ def test_a_format_name_is_registered_once():
         FORMATS.writer("srt")
 
 
-def test_adding_a_format_is_one_registered_function(monkeypatch):
-    formats: dict[str, Format] = {}
-    monkeypatch.setattr("asrkit.formats.registry._formats", formats)
-    monkeypatch.setattr("asrkit.formats.registry.FORMATS", formats)
+def test_adding_a_format_is_one_registered_function():
+    formats = Registry()
 
-    @FORMATS.writer("shout", suffix=".TXT", is_joinable=True)
+    @formats.writer("shout", suffix=".TXT", is_joinable=True)
     def write_shout(transcript: Transcript, options: SegmentOptions) -> str:
         return transcript.text.upper()
 
     assert formats["shout"] == Format("shout", ".TXT", write_shout, is_joinable=True)
-    assert render(TWO_CUES, "shout", options=OPTIONS) == "HELLO WORLD GOOD BYE"
+    assert formats.parse(" Shout,shout") == ("shout",)
 
 
 @pytest.mark.parametrize(
