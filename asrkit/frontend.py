@@ -127,7 +127,8 @@ class FilterbankFrontend:
         if len(samples) < len(window):
             raise AudioError(
                 f"{len(samples)} samples at {self.sample_rate} Hz are too short, expected at least "
-                f"{len(window)}, one window of {_WINDOW_MS} ms"
+                f"{len(window)}, one window of {_WINDOW_MS} ms",
+                hint="leave it out, or pad it with silence",
             )
         transform_size = _transform_size(self.sample_rate)
         filters = _mel_filters(self.sample_rate, self.num_bins)
