@@ -58,6 +58,7 @@ class TokenTable:
         special_tokens_map: Mapping[str, Any],
         added_tokens: Mapping[str, Any],
     ) -> TokenTable:
+        """Read the parsed files of a tokenizer, as the vocabularies do."""
         if not isinstance(vocabulary, Mapping) or not vocabulary:
             raise CheckpointError("vocab.json: expected an object of tokens and indices")
         ids = indices(added_tokens) | indices(vocabulary)
@@ -85,6 +86,7 @@ class TokenTable:
         return re.compile(f"({'|'.join(map(re.escape, longest_first))})")
 
     def id(self, token: str) -> int:
+        """The index of a token; that of the unknown token for one without."""
         return self.ids.get(token, self.ids[self.unknown])
 
     def parts(self, text: str) -> list[str]:
@@ -341,11 +343,13 @@ class Speech2Text2Vocabulary:
 def _contents(name: str, tokens: Any) -> list[str]:
     """The texts of a list or table of special tokens, each of which may be an object."""
     values = list(tokens.values()) if isinstance(tokens, Mapping) else tokens or []
-    if isinstance(values, list):
-        texts = [token.get("content") if isinstance(token, Mapping) else token for token in values]
-        if all(isinstance(text, str) for text in texts):
-            return texts
-    raise CheckpointError(f"tokenizer: {name} is {tokens!r}, expected a list of strings")
+    values = values if isinstance(values, list) else [None]
+    texts: list[Any] = [
+        token.get("content") if isinstance(token, Mapping) else token for token in values
+    ]
+    if not all(isinstance(text, str) for text in texts):
+        raise CheckpointError(f"tokenizer: {name} is {tokens!r}, expected a list of strings")
+    return texts
 
 
 def _load_sentencepiece(path: Path) -> SentencePieceProcessor:
