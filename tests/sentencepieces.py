@@ -17,7 +17,9 @@ grüße aus münchen und köln
 привет мир как дела""".splitlines()
 
 
-def write_files(folder: Path, *, languages: tuple[str, ...] = ()) -> dict[str, int]:
+def write_files(
+    folder: Path, *, languages: tuple[str, ...] = (), normalization: str = "nmt_nfkc"
+) -> dict[str, int]:
     """Write sentencepiece.bpe.model and vocab.json; give back the latter's table.
 
     Indices are in another order than SentencePiece's own, as in the published models, where both
@@ -29,6 +31,7 @@ def write_files(folder: Path, *, languages: tuple[str, ...] = ()) -> dict[str, i
         model_writer=model,
         model_type="bpe",
         vocab_size=100,
+        normalization_rule_name=normalization,
         user_defined_symbols=[f"<lang:{code}>" for code in languages],
         minloglevel=2,
     )

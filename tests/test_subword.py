@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import random
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -17,6 +19,7 @@ from tests.sentencepieces import LANGUAGES, write_files
 TOKENS = "<s> <pad> </s> <unk> here@@ a couple of@@ words for the he@@ re@@ vocab".split()
 TABLE = {token: index for index, token in enumerate(TOKENS)}
 MERGES = "h e 4\nr e</w> 3\nr e 2\nhe re 1\nhe re</w> 1\n"
+GOLDEN = json.loads((Path(__file__).parent / "golden" / "subword.json").read_bytes())
 
 
 @pytest.fixture(scope="module")
@@ -163,6 +166,7 @@ def test_special_tokens_may_be_named_otherwise_and_be_objects(tmp_path):
         ([], {}, "expected an object"),
         ({}, {}, "expected an object"),
         ({"</s>": "2", "<unk>": 3}, {}, "the index of '</s>' is '2'"),
+        (TABLE | {"a\ud800": 20}, {}, "is not Unicode text"),
         ({"<unk>": 3}, {}, "eos_token '</s>' is not in it"),
         ({"</s>": 2}, {}, "unk_token '<unk>' is not in it"),
         (TABLE, {"eos_token": 2}, "eos_token is 2"),
@@ -262,3 +266,28 @@ def test_last_line_of_merges_counts_only_with_its_end():
 def test_encoding_without_merges_is_an_error_that_says_so():
     with pytest.raises(UsageError, match=r"no merges\.txt"):
         speech_to_text_2().encode("a")
+
+
+@pytest.fixture(params=["speech_to_text", "speech_to_text_2"])
+def golden(request, tmp_path):
+    """A vocabulary, and what the reference makes of its cases."""
+    stored = GOLDEN[request.param]
+    if request.param == "speech_to_text_2":
+        return speech_to_text_2(stored["vocabulary"], merges=stored["merges"]), stored
+    (tmp_path / "sentencepiece.bpe.model").write_bytes(base64.b64decode(stored["model"]))
+    return speech_to_text(tmp_path, stored["vocabulary"], **stored["config"]), stored
+
+
+def test_texts_have_the_indices_of_the_reference(golden):
+    vocabulary, stored = golden
+
+    for text, expected in stored["encode"]:
+        assert vocabulary.encode(text) == expected, text
+
+
+def test_indices_have_the_text_of_the_reference(golden):
+    vocabulary, stored = golden
+
+    for ids, text, with_specials in stored["decode"]:
+        assert vocabulary.decode(ids) == text
+        assert vocabulary.decode(ids, skip_special_tokens=False) == with_specials

@@ -62,6 +62,9 @@ class TokenTable:
         if not isinstance(vocabulary, Mapping) or not vocabulary:
             raise CheckpointError("vocab.json: expected an object of tokens and indices")
         ids = indices(added_tokens) | indices(vocabulary)
+        for token in ids:
+            if not _is_unicode(token):
+                raise CheckpointError(f"vocab.json: the token {token!r} is not Unicode text")
         setting = partial(string_setting, tokenizer_config, special_tokens_map)
         named = {name: setting(name, token) for name, token in _SPECIAL_TOKENS.items()}
         for name in ("eos_token", "unk_token"):
@@ -350,6 +353,11 @@ def _contents(name: str, tokens: Any) -> list[str]:
     if not all(isinstance(text, str) for text in texts):
         raise CheckpointError(f"tokenizer: {name} is {tokens!r}, expected a list of strings")
     return texts
+
+
+def _is_unicode(text: str) -> bool:
+    """Whether a text can be written; JSON may hold halves of characters."""
+    return not any("\ud800" <= character <= "\udfff" for character in text)
 
 
 def _load_sentencepiece(path: Path) -> SentencePieceProcessor:

@@ -6,7 +6,6 @@ Later releases no longer have it: this file has an environment of its own, the e
 from __future__ import annotations
 
 import json
-import random
 
 import pytest
 
@@ -21,30 +20,9 @@ from tests.parity import texts  # noqa: E402
 SEEDS = range(300)
 
 
-def learn(seed: int) -> tuple[dict[str, int], str]:
-    """A random vocabulary and merges: pairs of what is there become one."""
-    choose = random.Random(seed)
-    words = [word for word in texts.WORDS if word.strip() and "</w>" not in word]
-    symbols = {symbol for word in words for symbol in (*word[:-1], word[-1] + "</w>")}
-    merges = []
-    for _ in range(150):
-        word = choose.choice(words)
-        start = choose.randrange(len(word))
-        end = min(len(word), start + choose.randint(2, 4))
-        cut = choose.randint(start + 1, max(start + 1, end - 1))
-        first, second = word[start:cut], word[cut:end] + "</w>" * (end == len(word))
-        if cut < end:
-            merges.append(f"{first} {second} {choose.randint(1, 99)}")
-            symbols |= {first, second, first + second}
-    pieces = [s.removesuffix("</w>") if s.endswith("</w>") else f"{s}@@" for s in sorted(symbols)]
-    kept = [piece for piece in dict.fromkeys(pieces) if choose.random() < 0.9]
-    table = {token: i for i, token in enumerate([*"<s> <pad> </s> <unk>".split(), *kept])}
-    return table, "\n".join(merges) + choose.choice(("\n", ""))
-
-
 def both(folder, seed, **options):
     """The reference and, of the files that it saves, ours."""
-    table, merges = learn(seed)
+    table, merges = texts.random_merges(seed)
     (folder / "vocab.json").write_text(json.dumps(table), encoding="utf-8")
     (folder / "merges.txt").write_text(merges, encoding="utf-8")
     tokenizer = transformers.Speech2Text2Tokenizer(

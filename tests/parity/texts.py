@@ -34,3 +34,24 @@ def random_ids(seed: int, num_tokens: int) -> list[int]:
     """Indices, some beyond the vocabulary."""
     choose = random.Random(seed)
     return [choose.randrange(num_tokens + 3) for _ in range(choose.randint(0, 20))]
+
+
+def random_merges(seed: int) -> tuple[dict[str, int], str]:
+    """A random vocabulary and merges: pairs of what is there become one."""
+    choose = random.Random(seed)
+    words = [word for word in WORDS if word.strip() and "</w>" not in word]
+    symbols = {symbol for word in words for symbol in (*word[:-1], word[-1] + "</w>")}
+    merges = []
+    for _ in range(150):
+        word = choose.choice(words)
+        start = choose.randrange(len(word))
+        end = min(len(word), start + choose.randint(2, 4))
+        cut = choose.randint(start + 1, max(start + 1, end - 1))
+        first, second = word[start:cut], word[cut:end] + "</w>" * (end == len(word))
+        if cut < end:
+            merges.append(f"{first} {second} {choose.randint(1, 99)}")
+            symbols |= {first, second, first + second}
+    pieces = [s.removesuffix("</w>") if s.endswith("</w>") else f"{s}@@" for s in sorted(symbols)]
+    kept = [piece for piece in dict.fromkeys(pieces) if choose.random() < 0.9]
+    table = {token: i for i, token in enumerate([*"<s> <pad> </s> <unk>".split(), *kept])}
+    return table, "\n".join(merges) + choose.choice(("\n", ""))
