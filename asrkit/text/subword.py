@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from asrkit.errors import CheckpointError, UsageError
-from asrkit.text.files import check_class, clean_up, indices, string_setting
+from asrkit.text.files import class_of, clean_up, indices, string_setting
 
 if TYPE_CHECKING:
     from sentencepiece import SentencePieceProcessor
@@ -157,7 +157,7 @@ class Speech2TextVocabulary:
         Raises:
             CheckpointError: not such files, or no token for the language they choose.
         """
-        check_class(tokenizer_config, "Speech2TextTokenizer")
+        class_of(tokenizer_config, "Speech2TextTokenizer")
         tokens = TokenTable.from_files(
             vocabulary,
             tokenizer_config=tokenizer_config,
@@ -281,7 +281,7 @@ class Speech2Text2Vocabulary:
         Raises:
             CheckpointError: not such files.
         """
-        check_class(tokenizer_config, "Speech2Text2Tokenizer")
+        class_of(tokenizer_config, "Speech2Text2Tokenizer")
         ranks = None
         if merges is not None:
             # PARITY: the reference takes the last line for empty, whether it is or not.
