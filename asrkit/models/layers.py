@@ -6,6 +6,7 @@ Shapes: B batch, T samples, F frames, D width, H heads, C channels, V vocabulary
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, fields
 from typing import Any, TypeVar
@@ -170,6 +171,24 @@ def valid_mask(lengths: Tensor | None, size: int) -> Tensor | None:
         return None
     mask = torch.arange(size, device=lengths.device) < lengths[:, None]
     return None if bool(mask.all()) else mask
+
+
+def sinusoidal_positions(positions: Tensor, width: int) -> Tensor:
+    """Embed positions as sines, then cosines, of falling frequencies.
+
+    Args:
+        positions: (...) whole numbers, counted as the checkpoint's family counts them.
+        width: D; an odd one ends in a column of zeros.
+
+    Returns:
+        (..., D) float32.
+
+    Source: Vaswani et al. 2017, section 3.5, with the halves concatenated as in tensor2tensor.
+    """
+    half = width // 2
+    exponents = torch.arange(half, device=positions.device) * -(math.log(10_000) / max(half - 1, 1))
+    angles = positions[..., None].float() * torch.exp(exponents)
+    return F.pad(torch.cat([angles.sin(), angles.cos()], dim=-1), (0, width % 2))
 
 
 class Attention(nn.Module):
