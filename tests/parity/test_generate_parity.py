@@ -12,7 +12,6 @@ from typing import Any
 
 import pytest
 import torch
-import torch.nn.functional as F
 import transformers
 
 from asrkit.models.decoder import TextDecoder
@@ -41,7 +40,7 @@ class Ours:
         self.start = self.decoder.start
 
     def step(self, tokens, cache):
-        return F.linear(self.decoder.step(tokens, cache), self.head)
+        return torch.nn.functional.linear(self.decoder.step(tokens, cache), self.head)
 
 
 def randomized(model: Any, seed: int, sharpness: float) -> Any:
@@ -49,6 +48,8 @@ def randomized(model: Any, seed: int, sharpness: float) -> Any:
     torch.manual_seed(seed)
     with torch.no_grad():
         for name, value in model.named_parameters():
+            if "embed_positions" in name:  # sines, which 4.40.2 keeps as a parameter
+                continue
             value.normal_(1 if "norm.weight" in name else 0, 0.35)
             if "lm_head" in name or "embed_tokens" in name:
                 value.mul_(sharpness)
