@@ -25,6 +25,8 @@ from torch import Tensor, nn
 from asrkit.errors import CheckpointError
 from asrkit.models.layers import (
     ACTIVATIONS,
+    MAX_LAYERS,
+    MAX_SIZE,
     Attention,
     require,
     require_range,
@@ -32,9 +34,6 @@ from asrkit.models.layers import (
     valid_mask,
 )
 
-# No model that is meant is larger; config.json may come from anyone.
-MAX_SIZE = 1 << 24
-MAX_LAYERS = 1000
 # Steps that a buffer has room for before it must be looked through, besides its own length.
 _ROOM = 16
 

@@ -27,15 +27,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from asrkit.errors import CheckpointError
-from asrkit.models.decoder import (
-    MAX_LAYERS,
-    MAX_SIZE,
-    DecoderCache,
-    DecoderConfig,
-    TextDecoder,
-)
+from asrkit.models.decoder import DecoderCache, DecoderConfig, TextDecoder
 from asrkit.models.layers import (
     ACTIVATIONS,
+    MAX_LAYERS,
+    MAX_SIZE,
     Attention,
     EncoderOutput,
     conv_length,
