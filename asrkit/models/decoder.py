@@ -83,16 +83,25 @@ def _can_pack(weight: Tensor) -> bool:
     return is_plain and hasattr(torch.ops.mkldnn, "_linear_pointwise")  # not in every build
 
 
+def norm_of(module: nn.LayerNorm) -> Product:
+    """A layer norm as a function; calling the module takes longer than norming a few rows."""
+    shape, weight, bias, eps = list(module.normalized_shape), module.weight, module.bias, module.eps
+    return lambda x: torch.layer_norm(x, shape, weight, bias, eps)
+
+
 @dataclass(frozen=True)
 class LayerProducts:
-    """The matrix products of a layer, in the order in which a token meets them."""
+    """The matrix products and norms of a layer, in the order in which a token meets them."""
 
     queries_keys_values: Product
     self_out: Product
+    self_norm: Product
     query: Product
     encoder_out: Product
+    encoder_norm: Product
     expand: Product  # the activation included
     contract: Product
+    final_norm: Product
 
 
 @dataclass(frozen=True)
@@ -241,10 +250,13 @@ class DecoderLayer(nn.Module):
                 packed=packed,
             ),
             product(own.out_proj.weight, own.out_proj.bias, packed=packed),
+            norm_of(self.self_attn_layer_norm),
             product(other.q_proj.weight, other.q_proj.bias, packed=packed),
             product(other.out_proj.weight, other.out_proj.bias, packed=packed),
+            norm_of(self.encoder_attn_layer_norm),
             expand,
             product(self.fc2.weight, self.fc2.bias, packed=packed),
+            norm_of(self.final_layer_norm),
         )
 
     def listen(self, states: Tensor) -> tuple[Tensor, Tensor]:
@@ -288,9 +300,9 @@ class DecoderLayer(nn.Module):
             return attended.transpose(1, 2).reshape(num_items, num_rows, width)
 
         for part, norm in (
-            (look_back, self.self_attn_layer_norm),
-            (listen, self.encoder_attn_layer_norm),
-            (lambda x: products.contract(products.expand(x)), self.final_layer_norm),
+            (look_back, products.self_norm),
+            (listen, products.encoder_norm),
+            (lambda x: products.contract(products.expand(x)), products.final_norm),
         ):
             x = x + part(norm(x)) if self.norm_first else norm(x + part(x))
         return x
