@@ -6,8 +6,9 @@ Shapes: B batch, T samples, F frames, D width, H heads, C channels, V vocabulary
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from typing import Any, TypeVar
 
 import torch
@@ -55,6 +56,23 @@ IGNORED_KEYS = frozenset(
     " xvector_output_dim".split()
 )
 
+# The same of encoder-decoders; older ones keep here what today stands in generation_config.json.
+IGNORED_KEYS |= frozenset(
+    "add_cross_attention bad_words_ids begin_suppress_tokens decoder_layerdrop"
+    " decoder_start_token_id diversity_penalty do_sample dropout early_stopping encoder_layerdrop"
+    " encoder_no_repeat_ngram_size exponential_decay_length_penalty forced_bos_token_id"
+    " forced_eos_token_id init_std is_decoder length_penalty max_length max_source_positions"
+    " max_target_positions min_length no_repeat_ngram_size num_beam_groups num_beams"
+    " num_hidden_layers num_return_sequences output_scores prefix pruned_heads"
+    " remove_invalid_values repetition_penalty return_dict_in_generate sep_token_id"
+    " suppress_tokens temperature tf_legacy_loss tie_encoder_decoder top_k top_p typical_p"
+    " use_bfloat16".split()
+)
+
+# No number of a config that is meant is larger; config.json may come from anyone.
+MAX_SIZE = 1 << 24
+MAX_LAYERS = 1000  # more are a mistake, or meant to keep the machine busy
+
 ConfigT = TypeVar("ConfigT")
 
 
@@ -84,14 +102,15 @@ def _coerce(key: str, value: Any, default: Any) -> Any:
     if default is None and value is None:
         return None
     if wanted is tuple and isinstance(value, (list, tuple)):
-        if all(type(item) is int and item > 0 for item in value) and value:
+        if all(type(item) is int and 0 < item <= MAX_SIZE for item in value) and value:
             return tuple(value)
     elif wanted is float and type(value) in (int, float):
         return float(value)
-    elif type(value) is wanted:
+    elif type(value) is wanted and (wanted is not int or abs(value) <= MAX_SIZE):
         return value
     expected = "a list of positive integers" if wanted is tuple else wanted.__name__
-    raise CheckpointError(f"config.json: {key} is {value!r}, expected {expected}")
+    limit = f" up to {MAX_SIZE}" if wanted in (int, tuple) else ""
+    raise CheckpointError(f"config.json: {key} is {value!r}, expected {expected}{limit}")
 
 
 def require(key: str, value: object, implemented: Collection[object]) -> None:
@@ -103,6 +122,39 @@ def require(key: str, value: object, implemented: Collection[object]) -> None:
     if value not in implemented:
         choices = ", ".join(map(str, implemented))
         raise CheckpointError(f"config.json: {key} is {value!r}, implemented are {choices}")
+
+
+def require_range(config: object, names: str, low: int, high: int) -> None:
+    """Refuse numbers of a config that are too small or too large to build a model of.
+
+    Args:
+        config: the dataclass.
+        names: its fields, separated by blanks.
+        low: the smallest number allowed.
+        high: the largest number allowed.
+
+    Raises:
+        CheckpointError: a field is outside; names it, its value and the range.
+    """
+    for name in names.split():
+        if not low <= (value := getattr(config, name)) <= high:
+            raise CheckpointError(f"config.json: {name} is {value}, expected {low} to {high}")
+
+
+@dataclass(frozen=True)
+class EncoderOutput:
+    """What a base model gives.
+
+    Attributes:
+        last_hidden_state: (B, F, D).
+        lengths: (B,) valid frames.
+        hidden_states: when asked for, one (B, F, D) more than there are layers: the input of the
+            first layer, then the output of each; the last one after the final layer norm.
+    """
+
+    last_hidden_state: Tensor
+    lengths: Tensor
+    hidden_states: tuple[Tensor, ...] | None = None
 
 
 def conv_length(length: Any, kernel: int, stride: int, *, padding: int = 0) -> Any:
@@ -124,6 +176,24 @@ def valid_mask(lengths: Tensor | None, size: int) -> Tensor | None:
         return None
     mask = torch.arange(size, device=lengths.device) < lengths[:, None]
     return None if bool(mask.all()) else mask
+
+
+def sinusoidal_positions(positions: Tensor, width: int) -> Tensor:
+    """Embed positions as sines, then cosines, of falling frequencies.
+
+    Args:
+        positions: (...) whole numbers, counted as the checkpoint's family counts them.
+        width: D; an odd one ends in a column of zeros.
+
+    Returns:
+        (..., D) float32.
+
+    Source: Vaswani et al. 2017, section 3.5, with the halves concatenated as in tensor2tensor.
+    """
+    half = width // 2
+    exponents = torch.arange(half, device=positions.device) * -(math.log(10_000) / max(half - 1, 1))
+    angles = positions[..., None].float() * torch.exp(exponents)
+    return F.pad(torch.cat([angles.sin(), angles.cos()], dim=-1), (0, width % 2))
 
 
 class Attention(nn.Module):
