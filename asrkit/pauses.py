@@ -14,6 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from asrkit.audio import Chunk
+
 _FRAMES_PER_SECOND = 100
 _SILENCE_DB = -60.0
 _FLOOR_DB = -90.0  # of 16-bit samples; what is below is as quiet
@@ -26,18 +28,14 @@ _LEAD = 0.25  # seconds of a pause that stay before the sound after it
 
 
 @dataclass(frozen=True)
-class Stretch:
-    """A piece of a stream, all in samples.
+class Stretch(Chunk):
+    """A chunk between two pauses; it has no context.
 
     Attributes:
-        samples: (T,) float32.
-        start: where it begins in the stream.
-        sound: (first, end) of what is not silence at its edges, within `samples`; empty if all is.
+        sound: (first, end) of what is not silence at its edges, in samples; empty if all is.
     """
 
-    samples: NDArray[np.float32]
-    start: int
-    sound: tuple[int, int]
+    sound: tuple[int, int] = (0, 0)
 
     @property
     def is_silent(self) -> bool:
@@ -84,7 +82,8 @@ def cut_at_pauses(
             end = len(window) if len(held) <= length else _best_cut(window, frame)
             levels = _levels(window[:end], frame)
             loudest = max(loudest, float(np.percentile(levels, _LOUD)))
-            yield Stretch(window[:end].copy(), start, _sound(levels, loudest, frame, end))
+            sound = _sound(levels, loudest, frame, end)
+            yield Stretch(window[:end].copy(), 0, 0, start, sound)
             held = held[end:]
             start += end
 

@@ -15,19 +15,8 @@ ROOT = Path(asrkit.__file__).parent
 # Rooms by floor, lowest first. A room imports from lower floors and from its own.
 FLOORS = (
     {"errors", "options", "types"},
-    {
-        "audio",
-        "ctc",
-        "decoders",
-        "formats",
-        "frontend",
-        "inputs",
-        "normalize",
-        "outputs",
-        "pauses",
-        "plot",
-    }
-    | {"report", "safe_pickle", "scoring", "segmentation", "spelling", "text"},
+    {"audio", "ctc", "decoders", "formats", "frontend", "inputs", "normalize", "outputs", "plot"}
+    | {"pauses", "report", "safe_pickle", "scoring", "segmentation", "spelling", "text"},
     {"checkpoint", "models", "seq2seq"},
     {"batch", "tasks"},
     {"cli"},
