@@ -7,7 +7,7 @@ CTC model beside it can add to each what it hears in the same piece.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from heapq import nlargest
 from itertools import repeat
@@ -119,7 +119,7 @@ def write_stream(
             yield FailedInput(item.source, error, item.id)
         else:
             texts = _best_texts([piece.texts for piece in written], options.generation.n_best)
-            has_source = any(piece.source_text is not None for piece in written)
+            has_source = listener is not None and listener.option == "source_model"
             yield Transcript(
                 source=item.source,
                 duration=round(num_samples / rate, 3),
@@ -200,13 +200,15 @@ class _Writer:
             frame = self._listener.recognizer.model.config.samples_per_frame
             clock = FrameClock(frame, rate, offset=start, end=start + duration)
             segment, warnings = self._listener.complete(segment, Emissions(log_probs, clock))
-        segments = (segment,) if segment.text else ()
+        segments: tuple[Segment, ...] = (segment,) if segment.text else ()
         if segment.words:
             segments = split_segments(
                 segment.words, self._options.segments, duration=duration, offset=start
             )
         if self._options.timestamps == "none":
             segments = ()
+        elif self._options.timestamps == "segment":
+            segments = tuple(replace(segment, words=()) for segment in segments)
         return _Written(texts, segments, segment.source_text, warnings)
 
 

@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 from asrkit.checkpoint import Checkpoint
 from asrkit.errors import CheckpointError, UsageError
 from asrkit.frontend import FilterbankFrontend, WaveformFrontend, frontend_from_dict
-from asrkit.models.runtime import build_model, generate
+from asrkit.models.runtime import build_model, generate, is_encoder_decoder
 from asrkit.models.speech_to_text import EncoderDecoder
 from asrkit.options import GenerationOptions, ModelOptions
 from asrkit.seq2seq import GenerationSettings
-from asrkit.tasks.recognizer import Recognizer, describe, find, is_encoder_decoder
+from asrkit.tasks.recognizer import Recognizer, describe, find
 from asrkit.text import Speech2Text2Vocabulary, Speech2TextVocabulary
 from asrkit.types import Alternative, ModelInfo
 

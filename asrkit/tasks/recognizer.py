@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from asrkit.checkpoint import Checkpoint, resolve
 from asrkit.errors import CheckpointError, UsageError
 from asrkit.frontend import WaveformFrontend
-from asrkit.models.runtime import build_model, ctc_log_probs
+from asrkit.models.runtime import build_model, ctc_log_probs, is_encoder_decoder
 from asrkit.models.wav2vec2 import Wav2Vec2ForCTC
 from asrkit.options import ModelOptions
 from asrkit.text import CTCVocabulary

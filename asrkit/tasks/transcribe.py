@@ -17,7 +17,7 @@ from asrkit.ctc import Emissions, FrameClock
 from asrkit.ctc.search import SearchOptions
 from asrkit.errors import InputError, UsageError
 from asrkit.inputs import FailedInput
-from asrkit.options import AlignOptions, GenerationOptions, ModelOptions, TranscribeOptions
+from asrkit.options import AlignOptions, ModelOptions, TranscribeOptions
 from asrkit.outputs import encode, write_whole
 from asrkit.segmentation import split_segments
 from asrkit.tasks.align import align_emissions
@@ -100,9 +100,12 @@ def transcribe_stream(
         return write_stream(inputs, model, options, listener=listener, on_progress=on_progress)
     if aligner is not None:
         raise UsageError(f"{model.info.id} is a CTC model: it finds the times of words by itself")
-    if options.generation != GenerationOptions():
-        odd = _changed(options.generation)
-        raise UsageError(f"{model.info.id} is a CTC model, and {odd} belong to encoder-decoders")
+    if odd := _changed(options.generation):
+        raise UsageError(
+            f"{model.info.id} is a CTC model, and {', '.join(odd)} can only be had of an "
+            "encoder-decoder",
+            hint="facebook/s2t-small-librispeech-asr is one",
+        )
     options = replace(options, timestamps=options.timestamps or "word")
     return _recognize(inputs, model, options, on_progress, on_emissions)
 
@@ -119,8 +122,13 @@ def _of_generator(
     decoding = options.decoding
     beam_width = options.generation.beam_width or decoding.beam_width
     n_best = max(options.generation.n_best, decoding.n_best)
-    if odd := _changed(replace(decoding, beam_width=None, n_best=1)):
-        raise UsageError(f"{name} is an encoder-decoder, and {odd} belong to CTC models")
+    odd = _changed(replace(decoding, beam_width=None, n_best=1))
+    odd += [] if options.stride is None else ["--stride"]
+    if odd:
+        raise UsageError(
+            f"{name} is an encoder-decoder, and {', '.join(odd)} can only be had of a CTC model",
+            hint="facebook/wav2vec2-base-960h is one",
+        )
     timestamps = options.timestamps or ("word" if has_aligner else "segment")
     if timestamps in ("word", "char") and not has_aligner:
         raise UsageError(
@@ -134,15 +142,15 @@ def _of_generator(
     )
 
 
-def _changed(*given: Any) -> str:
+def _changed(options: Any) -> list[str]:
     """Names of the options that are not as they are by default, as the shell spells them."""
+    default = type(options)()
     names = [
         item.name
-        for options in given
         for item in fields(options)
-        if getattr(options, item.name) != getattr(type(options)(), item.name)
+        if getattr(options, item.name) != getattr(default, item.name)
     ]
-    return ", ".join("--" + {"use_lm": "no-lm"}.get(n, n.replace("_", "-")) for n in names)
+    return ["--" + {"use_lm": "no-lm"}.get(name, name.replace("_", "-")) for name in names]
 
 
 def _word_finder(recognizer: Recognizer, options: TranscribeOptions) -> Listener:
