@@ -223,6 +223,7 @@ class TranslateOptions:
             UsageError: they cannot work.
         """
         return TranscribeOptions(
+            timestamps="segment",
             chunk_length=self.chunk_length,
             batch_size=self.batch_size,
             channel=self.channel,

@@ -30,6 +30,10 @@ from asrkit.tasks.recognizer import Recognizer
 from asrkit.types import Alternative, Audio, AudioInput, Segment, Transcript
 
 _SHORTEST = 0.025  # seconds: one window of the front end
+_IN_RESULTS = (  # what transcripts say of the search
+    "num_beams max_length max_new_tokens min_length early_stopping length_penalty"
+    " no_repeat_ngram_size forced_bos_token_id"
+).split()
 
 
 @dataclass(frozen=True)
@@ -236,7 +240,7 @@ def _in_results(
     listener: Listener | None,
 ) -> dict[str, Any]:
     """The options in a transcript: those that changed what is in it."""
-    chosen = {
+    chosen: dict[str, Any] = {
         name: getattr(options, name)
         for name in ("timestamps", "chunk_length", "batch_size", "channel")
     }
@@ -244,4 +248,5 @@ def _in_results(
         chosen["target_language"] = language
     if listener is not None:
         chosen[listener.option] = listener.recognizer.info.id
-    return {**chosen, "generation": asdict(settings), "segments": asdict(options.segments)}
+    chosen["generation"] = {name: getattr(settings, name) for name in _IN_RESULTS}
+    return chosen | {"segments": asdict(options.segments)}

@@ -62,9 +62,7 @@ class Generator:
         model = build_model(checkpoint, head="seq2seq", device=options.device, dtype=options.dtype)
         assert isinstance(model, EncoderDecoder)  # for the type checker; the head gives no other
         try:
-            frontend = frontend_from_dict(
-                checkpoint.read_json("preprocessor_config.json", required=False)
-            )
+            frontend = _frontend(checkpoint)
             vocabulary = _vocabulary(checkpoint)
         except CheckpointError as error:
             raise error.about(checkpoint.id) from error
@@ -133,6 +131,27 @@ def load_speech_model(options: ModelOptions) -> Recognizer | Generator:
     return kind.from_checkpoint(checkpoint, options)
 
 
+def _frontend(checkpoint: Checkpoint) -> WaveformFrontend | FilterbankFrontend:
+    """What prepares the samples of a checkpoint."""
+    name, key = "preprocessor_config.json", "feature_extractor_type"
+    is_filterbank = checkpoint.config["model_type"] == "speech_to_text"
+    expected = "Speech2TextFeatureExtractor" if is_filterbank else "Wav2Vec2FeatureExtractor"
+    data = {key: expected} | checkpoint.read_json(name, required=False)
+    if data[key] != expected:
+        raise CheckpointError(f"{name}: {key} is {data[key]!r}, expected {expected!r}")
+    return frontend_from_dict(data)
+
+
 def _vocabulary(checkpoint: Checkpoint) -> Speech2TextVocabulary | Speech2Text2Vocabulary:
-    """What spells the tokens of a checkpoint, as its files say."""
-    raise NotImplementedError
+    """What spells the tokens of a checkpoint."""
+    table = checkpoint.read_json("vocab.json")
+    files = {
+        name: checkpoint.read_json(f"{name}.json", required=False)
+        for name in ("tokenizer_config", "special_tokens_map", "added_tokens")
+    }
+    if checkpoint.config["model_type"] != "speech_to_text":
+        return Speech2Text2Vocabulary.from_files(table, merges=None, **files)
+    pieces = checkpoint.path(_SENTENCEPIECE)
+    if pieces is None:
+        raise CheckpointError(f"no {_SENTENCEPIECE} in {checkpoint.directory}")
+    return Speech2TextVocabulary.from_files(table, pieces, **files)
