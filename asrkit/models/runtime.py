@@ -68,12 +68,17 @@ def build_model(
     target = select_device(device)
     config = checkpoint.config
     family, model_class = _implementation(checkpoint, head)
+    generation = None
     try:
         settings = model_class.config_class.from_dict(config)
+        if issubclass(model_class, EncoderDecoder):
+            generation = seq2seq.GenerationSettings.from_files(
+                checkpoint.read_json("generation_config.json", required=False), config
+            )
     except CheckpointError as error:
         raise error.about(checkpoint.id) from error
     with torch.device("meta"):
-        module: nn.Module = model_class(settings).to(DTYPES[dtype])
+        module = model_class(settings).to(DTYPES[dtype])
     has_head = model_class is not family.HEADS.get("base")
     tensors = family.rename_keys(checkpoint.load_tensors(), config, head=has_head)
     if "lm_head.weight" in module.state_dict() and "lm_head.weight" not in tensors:
@@ -88,11 +93,10 @@ def build_model(
         tolerate_missing=_COUNTERS,
         tolerate_unexpected=(*_UNUSED, *_UNUSED_HUBERT, *_COUNTERS, *(() if has_head else _HEADS)),
     )
-    if isinstance(module, EncoderDecoder):
-        module.generation = seq2seq.GenerationSettings.from_files(
-            checkpoint.read_json("generation_config.json", required=False), config
-        )
-    return module.to(target).eval()
+    if generation is not None:
+        module.generation = generation
+    model: nn.Module = module.to(target).eval()
+    return model
 
 
 def is_encoder_decoder(checkpoint: Checkpoint) -> bool:

@@ -178,7 +178,7 @@ class Encoder(nn.Module):
     def __init__(self, config: Speech2TextConfig) -> None:
         super().__init__()
         self.scale = math.sqrt(config.d_model) if config.scale_embedding else 1.0
-        self.first_position = config.pad_token_id + 1
+        self.pad_token_id = config.pad_token_id
         self.conv = Subsampler(config)
         self.layers = nn.ModuleList(EncoderLayer(config) for _ in range(config.encoder_layers))
         self.layer_norm = nn.LayerNorm(config.d_model)
@@ -186,8 +186,12 @@ class Encoder(nn.Module):
     def forward(self, x: Tensor, lengths: Tensor) -> tuple[list[Tensor], Tensor]:
         """Encode x (B, F, C) of `lengths` (B,); gives all hidden states and their lengths."""
         x, lengths = self.conv(x, lengths)
-        positions = torch.arange(x.shape[1], device=x.device) + self.first_position
-        x = self.scale * x + sinusoidal_positions(positions, x.shape[-1]).to(x.dtype)
+        x = self.scale * x
+        # PARITY: the reference reads its padding mask as tokens; if token 0 pads, then every valid
+        # frame, a 0 of the mask, has no position.
+        if self.pad_token_id != 0:
+            positions = torch.arange(x.shape[1], device=x.device) + self.pad_token_id + 1
+            x = x + sinusoidal_positions(positions, x.shape[-1]).to(x.dtype)
         mask = valid_mask(lengths, x.shape[1])
         states = [x]
         for layer in self.layers:
