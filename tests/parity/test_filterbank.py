@@ -54,7 +54,7 @@ def test_features_are_those_of_transformers(path):
     found = FilterbankFrontend.from_dict(extractor.to_dict())(samples)
 
     assert found.dtype == expected.dtype
-    # Its path through torchaudio is in float32, this one and its other path in float64.
+    # Through torchaudio, where that is installed, it computes in float32, otherwise in float64.
     assert found == pytest.approx(expected, abs=1e-3 if hasattr(extractor, "mel_filters") else 5e-2)
 
 
@@ -73,15 +73,13 @@ def test_normalisation_is_that_of_transformers(means, variances):
 
 @pytest.mark.parametrize(("sample_rate", "num_bins"), SETTINGS)
 @pytest.mark.parametrize("path", CLIPS, ids=lambda path: path.name)
-def test_features_are_those_of_kaldi(path, sample_rate, num_bins):
+def test_energies_are_those_of_kaldi(path, sample_rate, num_bins):
     samples = read(path, sample_rate)
-    # Kaldi computes in float32: what its rounding makes of bins without any energy is drowned in
-    # the noise of one 16-bit step, which every recording has.
-    rng = np.random.default_rng(0)
-    samples = samples + rng.uniform(-1, 1, len(samples)).astype(np.float32) / 2**15
     expected = kaldi(samples, sample_rate, num_bins)
-    expected = (expected - expected.mean(axis=0)) / expected.std(axis=0)
+    # Kaldi computes in float32, whose rounding is all there is in bins 60 dB below the loudest.
+    is_heard = expected > expected.max(axis=1, keepdims=True) - 6 * np.log(10)
 
-    found = FilterbankFrontend(sample_rate, num_bins)(samples)
+    found = FilterbankFrontend(sample_rate, num_bins, False, False)(samples)
 
-    assert found == pytest.approx(expected, abs=1e-3)
+    assert found.shape == expected.shape
+    assert found[is_heard] == pytest.approx(expected[is_heard], abs=1e-3)
