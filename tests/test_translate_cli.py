@@ -24,8 +24,8 @@ def models(tmp_path_factory) -> Path:
     """A folder of models: one language, several, Speech2Text2, and a CTC model."""
     folder = tmp_path_factory.mktemp("models")
     tiny_writer(folder / "one")
-    tiny_writer(folder / "many", languages=("pt", "fr"), seed=3)
-    tiny_german_writer(folder / "german")
+    tiny_writer(folder / "many", languages=("pt", "fr"))
+    tiny_german_writer(folder / "german", seed=4)
     tiny_model(folder=folder / "ctc", feat_extract_norm="layer")
     return folder
 

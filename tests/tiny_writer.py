@@ -54,6 +54,7 @@ def tiny_writer(folder: Path, *, languages: tuple[str, ...] = (), seed: int = 0)
         encoder_attention_heads=2,
         encoder_ffn_dim=24,
         conv_channels=16,
+        tie_word_embeddings=False,  # tied random embeddings repeat one token
     )
     torch.manual_seed(seed)
     model = Speech2TextForConditionalGeneration(config)
@@ -66,7 +67,13 @@ def tiny_writer(folder: Path, *, languages: tuple[str, ...] = (), seed: int = 0)
         model,
         {
             "config.json": asdict(config) | kinds,
-            "generation_config.json": {"num_beams": 3, "max_length": 12, "eos_token_id": 2},
+            "generation_config.json": {
+                "num_beams": 3,
+                "max_length": 12,
+                "decoder_start_token_id": 2,
+                "eos_token_id": 2,
+                "pad_token_id": 1,
+            },  # fmt: skip
             "vocab.json": vocabulary,
             "tokenizer_config.json": tokenizer,
             "preprocessor_config.json": {
