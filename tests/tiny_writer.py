@@ -73,7 +73,7 @@ def tiny_writer(folder: Path, *, languages: tuple[str, ...] = (), seed: int = 0)
                 "decoder_start_token_id": 2,
                 "eos_token_id": 2,
                 "pad_token_id": 1,
-            },  # fmt: skip
+            },
             "vocab.json": vocabulary,
             "tokenizer_config.json": tokenizer,
             "preprocessor_config.json": {

@@ -115,9 +115,9 @@ def translate(
     With --source-text what was said stands before it, or above it in subtitles.
 
     Examples:
-      asrkit translate talk.mp3 -m facebook/s2t-medium-mustc-multilingual-st --target-lang fr
-      asrkit translate talk.mp3 -m facebook/s2t-wav2vec2-large-en-de -o talk.de.srt
-      asrkit translate talks/ -r --source-text -f tsv,json -o translations/
+      asrkit translate talk.mp3 --target-lang fr
+      asrkit translate talk.mp3 -m facebook/s2t-wav2vec2-large-en-de -o talk.srt
+      asrkit translate talks/ -r --source-text -f srt,json -o translations/
     """
     from asrkit.outputs import Target
 

@@ -154,12 +154,17 @@ class _Writer:
         on_progress: Callable[[float], None] | None,
     ) -> None:
         self.sample_rate = generator.frontend.sample_rate
-        self.length = max(1, round(options.chunk_length * self.sample_rate))
+        self.length = round(options.chunk_length * self.sample_rate)
         self._generator = generator
         self._options = options
         self._settings = settings
         self._listener = listener
         self._on_progress = on_progress
+        if self.length < _SHORTEST * self.sample_rate:
+            raise UsageError(
+                f"pieces of {options.chunk_length:g} s are shorter than one window of the model",
+                hint="make the chunk length some seconds",
+            )
         if listener is not None:
             other = listener.recognizer.frontend.sample_rate
             if other != self.sample_rate:
