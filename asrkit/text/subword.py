@@ -58,9 +58,13 @@ class TokenTable:
         special_tokens_map: Mapping[str, Any],
         added_tokens: Mapping[str, Any],
     ) -> TokenTable:
+        """Read the parsed files of a tokenizer, as the vocabularies do."""
         if not isinstance(vocabulary, Mapping) or not vocabulary:
             raise CheckpointError("vocab.json: expected an object of tokens and indices")
         ids = indices(added_tokens) | indices(vocabulary)
+        for token in ids:
+            if not _is_unicode(token):
+                raise CheckpointError(f"vocab.json: the token {token!r} is not Unicode text")
         setting = partial(string_setting, tokenizer_config, special_tokens_map)
         named = {name: setting(name, token) for name, token in _SPECIAL_TOKENS.items()}
         for name in ("eos_token", "unk_token"):
@@ -85,6 +89,7 @@ class TokenTable:
         return re.compile(f"({'|'.join(map(re.escape, longest_first))})")
 
     def id(self, token: str) -> int:
+        """The index of a token; that of the unknown token for one without."""
         return self.ids.get(token, self.ids[self.unknown])
 
     def parts(self, text: str) -> list[str]:
@@ -341,11 +346,18 @@ class Speech2Text2Vocabulary:
 def _contents(name: str, tokens: Any) -> list[str]:
     """The texts of a list or table of special tokens, each of which may be an object."""
     values = list(tokens.values()) if isinstance(tokens, Mapping) else tokens or []
-    if isinstance(values, list):
-        texts = [token.get("content") if isinstance(token, Mapping) else token for token in values]
-        if all(isinstance(text, str) for text in texts):
-            return texts
-    raise CheckpointError(f"tokenizer: {name} is {tokens!r}, expected a list of strings")
+    values = values if isinstance(values, list) else [None]
+    texts: list[Any] = [
+        token.get("content") if isinstance(token, Mapping) else token for token in values
+    ]
+    if not all(isinstance(text, str) for text in texts):
+        raise CheckpointError(f"tokenizer: {name} is {tokens!r}, expected a list of strings")
+    return texts
+
+
+def _is_unicode(text: str) -> bool:
+    """Whether a text can be written; JSON may hold halves of characters."""
+    return not any("\ud800" <= character <= "\udfff" for character in text)
 
 
 def _load_sentencepiece(path: Path) -> SentencePieceProcessor:
