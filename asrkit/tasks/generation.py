@@ -90,6 +90,7 @@ def write_stream(
     """
     settings = generator.settings(options.generation, language)
     writer = _Writer(generator, options, settings, listener, on_progress)
+    language = language or generator.vocabulary.target_language
     in_results = _in_results(options, settings, language, listener)
     rate = writer.sample_rate
     cut = partial(cut_at_pauses, length=writer.length, sample_rate=rate)
