@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from asrkit.errors import AsrkitError, CheckpointError
 from asrkit.models import runtime
 from asrkit.models.speech_encoder_decoder import SpeechEncoderDecoderConfig
 from asrkit.models.speech_to_text import Speech2TextConfig
-from tests.tiny import tiny_speech_encoder_decoder, tiny_speech_to_text
+from tests.tiny import tiny_model, tiny_speech_encoder_decoder, tiny_speech_to_text
 
 BOTH = (tiny_speech_to_text, tiny_speech_encoder_decoder)
 LABELS = torch.tensor([[5, 6, 7]])
@@ -286,6 +287,22 @@ def test_tokens_of_the_whole_model_stand_before_those_of_its_decoder():
     assert (silent.pad_token_id, silent.decoder_start_token_id) == (1, 2)
     assert (loud.pad_token_id, loud.decoder_start_token_id) == (1, 7)
     assert loud.decoder.decoder_start_token_id == 2
+
+
+@pytest.mark.parametrize("tiny", [tiny_model, *BOTH])
+@pytest.mark.parametrize("value", [-1, 1 << 24, 10**15, 10**30, "x", [], [10**18]])
+def test_no_config_value_ends_in_a_traceback(tiny, value, tmp_path):
+    folder = tiny(folder=tmp_path)
+    content = json.loads((folder / "config.json").read_text())
+    parts = [content, *(content[name] for name in ("encoder", "decoder") if name in content)]
+
+    for part in parts:
+        for key in part:
+            original, part[key] = part[key], value
+            (folder / "config.json").write_text(json.dumps(content))
+            with suppress(AsrkitError):
+                load_model(str(folder))
+            part[key] = original
 
 
 # ------------------------------------------------------------------------------------- loading

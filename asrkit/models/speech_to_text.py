@@ -27,15 +27,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from asrkit.errors import CheckpointError
-from asrkit.models.decoder import (
-    MAX_LAYERS,
-    MAX_SIZE,
-    DecoderCache,
-    DecoderConfig,
-    TextDecoder,
-)
+from asrkit.models.decoder import DecoderCache, DecoderConfig, TextDecoder
 from asrkit.models.layers import (
     ACTIVATIONS,
+    MAX_LAYERS,
+    MAX_SIZE,
     Attention,
     EncoderOutput,
     conv_length,
@@ -292,11 +288,11 @@ class EncoderDecoder(nn.Module, ABC):
 
     def start(self, states: Tensor, lengths: Tensor | None = None) -> DecoderCache:
         """Begin texts about encoder states (B, F, D) of `lengths` (B,) valid frames."""
-        return self.text_decoder.start(states, lengths)
+        return self.text_decoder.start(states, lengths, head=self.output_weight)
 
     def step(self, tokens: Tensor, cache: DecoderCache) -> Tensor:
         """Append tokens (B, W) to the texts; gives logits (B, W, V) of the next."""
-        return F.linear(self.text_decoder.step(tokens, cache), self.output_weight)
+        return self.text_decoder.step(tokens, cache)
 
     @torch.inference_mode()
     def generate(self, values: Tensor, lengths: Tensor | None = None, **options: Any) -> Tensor:

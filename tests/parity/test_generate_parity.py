@@ -133,7 +133,7 @@ def encoded(model: Any, choose: random.Random) -> tuple[dict[str, Any], torch.Te
 
 def compare(family: str, seed: int) -> SimpleNamespace:
     choose = random.Random(f"{family} {seed}")
-    vocab_size = choose.choice((23, 50, 301))
+    vocab_size = choose.choice((31, 50, 301))
     sharpness = choose.choice((0.5, 1.0, 2.0))
     model, ours = FAMILIES[family](seed, sharpness, vocab_size)
     options = options_of(choose, vocab_size)
