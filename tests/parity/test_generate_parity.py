@@ -160,8 +160,10 @@ def compare(family: str, seed: int) -> SimpleNamespace:
         # Texts that took a forbidden token are not returned by us.
         for rank, text in enumerate(texts):
             row = rows[rank]
-            if IS_OLD and isinstance(ends, list) and text.tokens[-1] in ends:
-                text = replace(text, tokens=(*text.tokens[:-1], ends[0]))  # it writes no other
+            if IS_OLD and beams > 1 and isinstance(ends, list) and text.tokens[-1] in ends:
+                text = replace(
+                    text, tokens=(*text.tokens[:-1], ends[0])
+                )  # the only end its beams write
             is_equal &= row == [*text.tokens, *[row[-1]] * (len(row) - len(text.tokens))]
             is_equal &= all(token == 1 for token in row[len(text.tokens) :])
             if beams > 1:
