@@ -141,15 +141,28 @@ def _require_head(module: Any, tensors: Mapping[str, Tensor], checkpoint: Checkp
     )
 
 
-def _implementation(checkpoint: Checkpoint, head: str | None) -> tuple[ModuleType, Any]:
-    """The family's module and the class of its head."""
+def is_encoder_decoder(checkpoint: Checkpoint) -> bool:
+    """Whether a checkpoint writes text token by token; others score every frame.
+
+    Raises:
+        CheckpointError: the family is not supported.
+    """
+    return "seq2seq" in _family(checkpoint).HEADS
+
+
+def _family(checkpoint: Checkpoint) -> ModuleType:
     kind = checkpoint.config.get("model_type")
     if not isinstance(kind, str) or kind not in FAMILIES:
         raise CheckpointError(
             f"{checkpoint.id}: model_type {kind!r} is not supported",
             hint=f"supported are {', '.join(FAMILIES)}",
         )
-    family = importlib.import_module(FAMILIES[kind])
+    return importlib.import_module(FAMILIES[kind])
+
+
+def _implementation(checkpoint: Checkpoint, head: str | None) -> tuple[ModuleType, Any]:
+    """The family's module and the class of its head."""
+    family = _family(checkpoint)
     if head is None:
         names = checkpoint.config.get("architectures")
         name = str(names[0]) if isinstance(names, list) and names else "nothing"
