@@ -6,16 +6,20 @@ import json
 import struct
 from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
+from typer.testing import CliRunner
 
 from asrkit import load_model
 from asrkit.checkpoint import Checkpoint, languages
+from asrkit.cli.app import app
 from asrkit.ctc import BestPath, collapse
 from asrkit.ctc.alphabet import Alphabet
 from asrkit.ctc.beam import BeamDecoder
-from asrkit.errors import AsrkitError, CheckpointError, UsageError
+from asrkit.errors import AsrkitError, CheckpointError, ExitCode, UsageError
 from asrkit.options import ModelOptions
 from asrkit.tasks.recognizer import Recognizer
 from asrkit.text import CTCVocabulary, nearest_languages
@@ -195,6 +199,34 @@ def test_nearest_languages_begin_alike_or_are_spelled_alike():
     assert (
         nearest_languages("xyz", known) == "languages are ara, eng, fra, frr, urd-script_arabic ..."
     )
+
+
+@pytest.mark.parametrize("command", ["transcribe", "align"])
+def test_commands_take_a_language(command, folder, monkeypatch):
+    monkeypatch.chdir(folder.parent)
+    soundfile.write("a.wav", np.random.default_rng(0).normal(0, 0.1, 16_000), 16_000)
+    Path("a.txt").write_text("abécé")
+
+    def run(language: str):
+        arguments = [command, "a.wav", "-m", "mms", "--language", language, "-f", "json"]
+        return CliRunner().invoke(app, arguments)
+
+    french, unknown = run("fra"), run("xyz")
+
+    assert french.exit_code == 0, french.output
+    assert json.loads(french.stdout)["model"]["language"] == "fra"
+    assert unknown.exit_code == ExitCode.USAGE
+    assert "'xyz' is not among its 4 languages" in unknown.stderr
+
+
+def test_head_of_a_language_may_be_in_its_adapter_alone(folder):
+    weights = load_file(folder / "model.safetensors")
+    shared = {name: value for name, value in weights.items() if not name.startswith("lm_head.")}
+    save_file(shared, folder / "model.safetensors")
+
+    with pytest.raises(CheckpointError, match="no CTC head"):
+        load_model(str(folder))
+    assert load_model(str(folder), language="fra").config.vocab_size == 10
 
 
 # ------------------------------------------------------------------------------------- phonemes

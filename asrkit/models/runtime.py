@@ -92,11 +92,11 @@ def build_model(
     with torch.device("meta"):
         module: nn.Module = model_class(settings).to(DTYPES[dtype])
     tensors = rename(checkpoint.load_tensors())
-    if has_head:
-        _require_head(module, tensors, checkpoint)
     if language is not None:
         check_adapter(adapter, module, source=f"{checkpoint.id}: the adapter of {language!r}")
         tensors |= adapter
+    if has_head:
+        _require_head(module, tensors, checkpoint)
     fill_module(
         module,
         tensors,
