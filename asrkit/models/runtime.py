@@ -103,11 +103,11 @@ def build_model(
     except RuntimeError as error:  # "Storage size calculation overflowed with sizes ..."
         raise CheckpointError(f"{checkpoint.id}: no model has these sizes: {error}") from error
     tensors = rename(checkpoint.load_tensors())
-    if has_head:
-        _require_head(module, tensors, checkpoint)
     if language is not None:
         check_adapter(adapter, module, source=f"{checkpoint.id}: the adapter of {language!r}")
         tensors |= adapter
+    if has_head:
+        _require_head(module, tensors, checkpoint)
     fill_module(
         module,
         tensors,

@@ -1,9 +1,9 @@
 """Heads of Wav2Vec2 and HuBERT against transformers, on the same random checkpoints.
 
 Every small configuration is compared without lengths, and with them where the reference is given
-the attention mask. Models with group norm, or a batch norm before the positional convolution, are
-compared item by item then: padding reaches the reference's numbers through these norms, and asrkit
-gives each item what it gets alone.
+the attention mask. Models with group norm, a batch norm before the positional convolution or an
+adapter are compared item by item then: padding reaches the reference's numbers through these, and
+asrkit gives each item what it gets alone.
 """
 
 from __future__ import annotations
@@ -145,8 +145,10 @@ def test_head_with_lengths_gives_the_reference_numbers_with_a_mask(
     values, lengths, mask = batch(seed)
     found = model(values, lengths)
 
-    feels_padding = config.feat_extract_norm == "group" or getattr(
-        config, "conv_pos_batch_norm", False
+    feels_padding = (
+        config.feat_extract_norm == "group"
+        or getattr(config, "conv_pos_batch_norm", False)
+        or getattr(config, "add_adapter", False)
     )
     if not feels_padding:
         items = [(slice(None), expected_model(values, attention_mask=mask))]
