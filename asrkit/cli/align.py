@@ -182,10 +182,7 @@ def align(
         console.show_plan(items, target)
         console.say(f"{source}\n{options}")
         return console.exit_code()
-    failed = [item for item in items if isinstance(item, FailedInput)]
-    if len(failed) == len(items):  # no need to load a model
-        for item in failed:
-            console.failure(item.error)
+    if console.failed_all(items):
         return console.exit_code()
 
     from asrkit.tasks.reference import BoundaryErrors, find_reference

@@ -261,10 +261,7 @@ def transcribe(
         console.show_plan(items, target)
         console.say(f"{source}\n{options}")
         return console.exit_code()
-    failed = [item for item in items if isinstance(item, FailedInput)]
-    if len(failed) == len(items):  # no need to load a model
-        for item in failed:
-            console.failure(item.error)
+    if console.failed_all(items):
         return console.exit_code()
 
     from asrkit.models.runtime import set_num_threads

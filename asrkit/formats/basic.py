@@ -7,6 +7,7 @@ import io
 import json
 from collections.abc import Mapping
 
+from asrkit.formats.fields import one_line
 from asrkit.formats.registry import FORMATS
 from asrkit.formats.times import timed_segments
 from asrkit.options import SegmentOptions
@@ -62,7 +63,7 @@ def write_tsv(transcript: Transcript, options: SegmentOptions) -> str:
     this kind hold whole milliseconds. White space in the text, tabs included, becomes one space.
     """
     rows = [
-        f"{start_ms / 1000:.3f}\t{end_ms / 1000:.3f}\t{' '.join(segment.text.split())}\n"
+        f"{start_ms / 1000:.3f}\t{end_ms / 1000:.3f}\t{one_line(segment.text)}\n"
         for start_ms, end_ms, segment in timed_segments(transcript)
     ]
     return "".join(["start\tend\ttext\n", *rows])
@@ -75,7 +76,7 @@ def write_csv(transcript: Transcript, options: SegmentOptions) -> str:
     table = csv.writer(file, lineterminator="\n")
     table.writerow(["start", "end", "text"])
     for start_ms, end_ms, segment in timed_segments(transcript):
-        text = " ".join(segment.text.split())
+        text = one_line(segment.text)
         table.writerow([f"{start_ms / 1000:.3f}", f"{end_ms / 1000:.3f}", text])
     return file.getvalue()
 
@@ -92,7 +93,7 @@ def write_words(transcript: Transcript, options: SegmentOptions) -> str:
     lines = [f"start\tend\tscore\t{kind}\tnote\n"]
     for item in rows:
         score = "" if item.score is None else f"{item.score:.4f}"
-        text = " ".join(item.text.split())
+        text = one_line(item.text)
         lines.append(f"{item.start:.3f}\t{item.end:.3f}\t{score}\t{text}\t{_note(item)}\n")
     return "".join(lines)
 

@@ -99,6 +99,15 @@ class Registry(Mapping[str, Format]):
         given = [name.strip().lower() for name in names.split(",")]
         return tuple(dict.fromkeys(self.find(name).name for name in given))
 
+    def render(self, result: object, name: str) -> str:
+        """The text of a result in a format whose writers need nothing else.
+
+        Raises:
+            UsageError: the name is unknown.
+            InputError: the format cannot hold this result.
+        """
+        return self.find(name).write(result)
+
 
 FORMATS = Registry()
 """Of transcripts. Writers take a `Transcript` and the `SegmentOptions` of subtitles."""
