@@ -15,7 +15,7 @@ _OPTIONS = ClassifyOptions()
 _LABELS = "Labels"
 
 DEMO_NOTE = (
-    f"note: no --model given; the embedded {DEMO_KEYWORDS} knows twelve spoken commands. For others: "
+    f"note: no --model given; the embedded {DEMO_KEYWORDS} knows twelve spoken commands. Others: "
     "--model superb/wav2vec2-base-superb-ks, or any checkpoint with a classification head"
 )
 
