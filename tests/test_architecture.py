@@ -16,7 +16,7 @@ ROOT = Path(asrkit.__file__).parent
 FLOORS = (
     {"errors", "options", "types"},
     {"audio", "ctc", "decoders", "formats", "frontend", "inputs", "normalize", "outputs", "plot"}
-    | {"report", "safe_pickle", "scoring", "segmentation", "spelling", "text"},
+    | {"report", "safe_pickle", "scoring", "segmentation", "spelling", "text", "verification"},
     {"checkpoint", "models", "seq2seq"},
     {"batch", "tasks"},
     {"cli"},

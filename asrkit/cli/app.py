@@ -13,6 +13,7 @@ from typer.core import TyperGroup
 from asrkit import __version__
 from asrkit.cli.align import align
 from asrkit.cli.classify import classify
+from asrkit.cli.embed import embed
 from asrkit.cli.transcribe import transcribe
 from asrkit.errors import AsrkitError, ExitCode
 
@@ -120,3 +121,4 @@ def asrkit(
 app.command(epilog=EPILOG)(transcribe)
 app.command(epilog=EPILOG)(align)
 app.command(epilog=EPILOG)(classify)
+app.command(epilog=EPILOG)(embed)

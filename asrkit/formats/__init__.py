@@ -9,11 +9,13 @@ from asrkit.formats.basic import error_row
 from asrkit.formats.labels import LABEL_FORMATS
 from asrkit.formats.reading import READERS, read_segments
 from asrkit.formats.registry import FORMATS, Format, Registry, render
+from asrkit.formats.vectors import VECTOR_FORMATS
 
 __all__ = [
     "FORMATS",
     "LABEL_FORMATS",
     "READERS",
+    "VECTOR_FORMATS",
     "Format",
     "Registry",
     "basic",

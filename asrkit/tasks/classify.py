@@ -90,13 +90,13 @@ class Classifier:
                 hint="a model for this ends in ForSequenceClassification or "
                 "ForAudioFrameClassification, such as superb/wav2vec2-base-superb-ks",
             )
-        model = build_model(checkpoint, head=head, device=options.device, dtype=options.dtype)
+        model: Any = build_model(checkpoint, head=head, device=options.device, dtype=options.dtype)
         is_framewise = head == "frame-classification"
         problem = "multi_label_classification" if is_framewise else model.config.problem_type
         return cls(
             model,
             waveform_frontend(checkpoint),
-            model.config.labels,
+            tuple(model.config.id2label.values()),
             is_framewise,
             _ACTIVATIONS.get(problem, "softmax"),
             ModelInfo(checkpoint.id, checkpoint.revision, options.dtype),
