@@ -248,14 +248,13 @@ class _Frames:
     @classmethod
     def of(cls, frames: NDArray[np.float32], pool: str) -> _Frames:
         """What is kept of the frames of one chunk."""
-        exact = frames.astype(np.float32 if pool == "none" else np.float64)
-        values = {
-            "mean": lambda: exact.sum(axis=0, keepdims=True),
-            "std": lambda: exact.sum(axis=0, keepdims=True),
-            "max": lambda: exact.max(axis=0, keepdims=True, initial=-np.inf),
-            "first": lambda: exact[:1],
-            "none": lambda: exact,
-        }[pool]()
+        exact: NDArray[Any] = frames.astype(np.float32 if pool == "none" else np.float64)
+        if pool == "max":
+            values = exact.max(axis=0, keepdims=True, initial=-np.inf)
+        elif pool in ("mean", "std"):
+            values = exact.sum(axis=0, keepdims=True)
+        else:
+            values = exact[:1] if pool == "first" else exact
         squares = (exact**2).sum(axis=0, keepdims=True) if pool == "std" else values[:0]
         return cls(len(frames), values, squares)
 
@@ -275,4 +274,4 @@ class _Frames:
         if pool == "mean":
             return np.asarray(mean)
         squares = np.concatenate([part.squares for part in parts]).sum(axis=0)
-        return np.sqrt(np.maximum(squares / num_frames - mean**2, 0))
+        return np.asarray(np.sqrt(np.maximum(squares / num_frames - mean**2, 0)))
