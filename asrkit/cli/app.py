@@ -14,6 +14,7 @@ from asrkit import __version__
 from asrkit.cli.align import align
 from asrkit.cli.classify import classify
 from asrkit.cli.embed import embed
+from asrkit.cli.models import app as models
 from asrkit.cli.transcribe import transcribe
 from asrkit.errors import AsrkitError, ExitCode
 
@@ -122,3 +123,4 @@ app.command(epilog=EPILOG)(transcribe)
 app.command(epilog=EPILOG)(align)
 app.command(epilog=EPILOG)(classify)
 app.command(epilog=EPILOG)(embed)
+app.add_typer(models, name="models", epilog=EPILOG)
