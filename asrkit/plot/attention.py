@@ -74,7 +74,8 @@ body{font:15px/1.45 system-ui,sans-serif;color:var(--ink);background:var(--page)
 margin:0 auto;max-width:60rem;padding:1.2rem}
 h1{font-size:1.2rem;margin:0 0 .2rem}p{color:var(--soft);margin:.2rem 0 1rem}
 label{margin-right:1.2rem}select{font:inherit;padding:.15rem .4rem}
-figure{margin:1rem 0 0;display:grid;grid-template-columns:auto minmax(0,34rem);gap:.3rem .5rem}
+figure{margin:1rem 0 0;display:grid;gap:.3rem .5rem;
+justify-content:start;grid-template-columns:max-content minmax(0,34rem)}
 figure img{width:100%;aspect-ratio:1;image-rendering:pixelated;border:1px solid var(--edge);
 background:#fff;cursor:crosshair}
 .y{writing-mode:vertical-rl;transform:rotate(180deg);text-align:center;color:var(--soft)}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -37,7 +38,7 @@ def attention_page(path: str, options: ModelOptions) -> str:
     is_ctc = architecture(checkpoint).endswith("ForCTC")
     recognizer = Recognizer.load(options) if is_ctc else None
     frontend = recognizer.frontend if recognizer else waveform_frontend(checkpoint)
-    model = (
+    model: Any = (
         recognizer.model
         if recognizer
         else build_model(checkpoint, head="base", device=options.device, dtype=options.dtype)
