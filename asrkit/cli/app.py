@@ -53,7 +53,10 @@ class AsrkitGroup(TyperGroup):
         except AsrkitError as error:
             if "--debug" in arguments:
                 raise
-            code = report(error.message, error.hint, error.exit_code)
+            code = error.exit_code
+            if code is ExitCode.SOME_FAILED:  # it ended the run, so it was all there was
+                code = ExitCode.NOTHING_DONE
+            report(error.message, error.hint, code)
         except (KeyboardInterrupt, typer.Abort):
             code = ExitCode.INTERRUPTED
         except BrokenPipeError:  # whoever read stdout has enough
