@@ -213,6 +213,7 @@ def transcribe(
       asrkit transcribe recordings/ -r -f txt,srt,json -o transcripts/
       curl -s https://example.org/talk.ogg | asrkit transcribe -
     """
+    from asrkit.formats import render
     from asrkit.outputs import Target, plan_files
 
     console = shared.Console(is_quiet=quiet, is_verbose=verbose)
@@ -284,5 +285,5 @@ def transcribe(
         on_progress=console.advance,
         on_emissions=keep,
     )
-    console.write_results(items, target, options.segments, results)
+    console.write_results(items, target, partial(render, options=options.segments), results)
     return console.exit_code()

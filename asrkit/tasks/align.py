@@ -133,7 +133,7 @@ def align_stream(
     Yields:
         One result an input, in order, as soon as it is complete.
     """
-    chunking = Chunking.of(recognizer, options.transcribing())
+    chunking = Chunking.of(recognizer, options)
     frame = chunking.samples_per_frame
     texts: list[TextOf | FailedInput] = []
 
@@ -235,7 +235,7 @@ def align_emissions(
         duration=0.0,
         text=" ".join(segment.text for segment in result),
         segments=tuple(_at_level(segment, options.level) for segment in result),
-        options={**asdict(options), "decoder": "align", "stride": options.transcribing().context},
+        options={**asdict(options), "decoder": "align", "stride": options.context},
         warnings=tuple(_warnings(result, is_wrong=is_wrong)),
     )
     labels = (*(vocabulary.token(index) for index in range(width)), "*", " ")
