@@ -225,8 +225,8 @@ By label, in "{headline}":
 |---|---:|---:|---|
 {label_rows}
 
-Words stand somewhere in 1 to 2 seconds. Half of the `_unknown_` clips of the balanced sets are words
-that sound nearly like a command ("snow", "top", "of"), the other half words never heard in
+Words stand somewhere in 1 to 2 seconds. Half of the `_unknown_` clips of the balanced sets are
+words that sound nearly like a command ("snow", "top", "of"), the other half words never heard in
 training. `_silence_` is noise, hum, crackle, or nothing at all. Words that sound exactly like a
 command ("know", "write") are in no set: no classifier can tell them apart. Unknown are the variants
 f4, m5 and Andy and the Scottish accent of espeak-ng, and awb of flite (made from a real Scottish
@@ -252,8 +252,9 @@ Apache-2.0, as asrkit. All speech is output of espeak-ng (the program is under G
 (BSD-like; its voices rms, slt and awb come from the CMU ARCTIC recordings). Neither program is part
 of this folder.
 """
-_DIGITS_NOTE = """ The real digits are recordings of the Free Spoken Digit Dataset (CC BY-SA 4.0); none was
-trained on, and `_unknown_` is the right answer to each."""
+_DIGITS_NOTE = """ The real
+digits are recordings of the Free Spoken Digit Dataset (CC BY-SA 4.0); none was trained on, and
+`_unknown_` is the right answer to each."""
 
 
 def write_card(folder: Path, scores: Sequence[Score], facts: dict[str, Any]) -> None:
