@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -110,6 +111,7 @@ def align(
     ] = None,
     model: shared.Model = None,
     revision: shared.Revision = _MODEL.revision,
+    language: shared.Language = _MODEL.language,
     device: shared.Device = _MODEL.device,
     dtype: shared.Dtype = _MODEL.dtype,
     cache_dir: shared.CacheDir = _MODEL.cache_dir,
@@ -137,6 +139,7 @@ def align(
       asrkit align talk.mp3 talk.txt -f textgrid -o talk.TextGrid
       asrkit align calls/ texts/ -r -f textgrid,ctm -o out/ --min-score 0.2
     """
+    from asrkit.formats import render
     from asrkit.inputs import FailedInput, iter_inputs
     from asrkit.outputs import Target
 
@@ -152,7 +155,9 @@ def align(
         batch_size=batch_size,
         channel=channel,
     )
-    source = ModelOptions(model or _MODEL.model, revision, device, dtype, cache_dir, offline)
+    source = ModelOptions(
+        model or _MODEL.model, revision, device, dtype, cache_dir, offline, language
+    )
     if reference is not None and level == "segment":
         raise UsageError("--reference compares words, and --level segment has none")
 
@@ -180,10 +185,7 @@ def align(
         console.show_plan(items, target)
         console.say(f"{source}\n{options}")
         return console.exit_code()
-    failed = [item for item in items if isinstance(item, FailedInput)]
-    if len(failed) == len(items):  # no need to load a model
-        for item in failed:
-            console.failure(item.error)
+    if console.failed_all(items):
         return console.exit_code()
 
     from asrkit.tasks.reference import BoundaryErrors, find_reference
@@ -206,7 +208,10 @@ def align(
     console.detail(recognizer.describe())
     is_all_ok = True
     errors: list[BoundaryErrors] = []
-    with target.open(items, SegmentOptions()) as write, console.progress(items):
+    with (
+        target.open(items, partial(render, options=SegmentOptions())) as write,
+        console.progress(items),
+    ):
         results = align_stream(
             pairs,
             recognizer,

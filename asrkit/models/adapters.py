@@ -1,15 +1,22 @@
 """Adapters of Wav2Vec2 models: small modules added to an encoder that is there already.
 
+MMS (Pratap et al. 2023, arXiv:2305.13516) keeps one attention adapter a layer and one CTC head for
+each of its languages, in a file of their own beside the weights that all share.
+
 Shapes: B batch, F frames, D width.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from asrkit.checkpoint import Checkpoint, check_tensors
+from asrkit.errors import UsageError
 from asrkit.models.layers import conv_length, valid_mask
 
 if TYPE_CHECKING:
@@ -75,3 +82,43 @@ class Adapter(nn.Module):
             x = layer(x)
             lengths = conv_length(lengths, *self.window, padding=AdapterLayer.padding)
         return x, lengths
+
+
+# ----------------------------------------------------------------------------------- languages
+
+
+def load_adapter(
+    checkpoint: Checkpoint, language: str, config: Wav2Vec2Config
+) -> dict[str, Tensor]:
+    """Read the weights of one language.
+
+    Raises:
+        UsageError: the model has no adapters, or none of this language.
+        CheckpointError: the file is missing or damaged.
+    """
+    if config.adapter_attn_dim is None:
+        raise UsageError(
+            f"{checkpoint.id}: language {language!r} of a model without adapters",
+            hint="only multilingual models (MMS) take a language",
+        )
+    return checkpoint.load_adapter(language)
+
+
+def with_vocabulary_of(adapter: Mapping[str, Tensor], config: Wav2Vec2Config) -> Wav2Vec2Config:
+    """The config of a model with the adapter's head, which has outputs of its own."""
+    head = adapter.get("lm_head.weight")
+    return config if head is None or head.dim() != 2 else replace(config, vocab_size=len(head))
+
+
+def check_adapter(adapter: Mapping[str, Tensor], module: nn.Module, *, source: str) -> None:
+    """Hold that an adapter has every tensor that belongs to a language, and no other.
+
+    Raises:
+        CheckpointError: a tensor is missing, of the wrong shape, or has no place.
+    """
+    own = {
+        name: tensor
+        for name, tensor in module.state_dict().items()
+        if ".adapter_layer." in name or name.startswith("lm_head.")
+    }
+    check_tensors(adapter, own, source=source)

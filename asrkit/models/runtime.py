@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from types import ModuleType
 from typing import Any
 
@@ -15,6 +16,7 @@ from torch import Tensor, nn
 from asrkit.checkpoint import Checkpoint, fill_module, resolve
 from asrkit.errors import AsrkitError, CheckpointError, UsageError
 from asrkit.models import FAMILIES
+from asrkit.models.adapters import check_adapter, load_adapter, with_vocabulary_of
 from asrkit.models.layers import Attention
 
 Samples = NDArray[np.float32]
@@ -37,6 +39,7 @@ def load_model(
     revision: str | None = None,
     cache_dir: str | None = None,
     offline: bool = False,
+    language: str | None = None,
 ) -> nn.Module:
     """Load a checkpoint as a module in eval mode, with `.config`.
 
@@ -49,18 +52,26 @@ def load_model(
         revision: branch, tag or commit of a Hub id.
         cache_dir: where Hub files are kept; None uses the standard cache.
         offline: never open a connection.
+        language: of a multilingual model: its adapter takes the place of what the weights hold.
 
     Raises:
         CheckpointError: not found, unreadable, or not supported.
         OfflineError: offline and not in the cache.
-        UsageError: an unknown device or dtype.
+        UsageError: an unknown device, dtype or language.
     """
-    checkpoint = resolve(source, revision=revision, cache_dir=cache_dir, offline=offline)
-    return build_model(checkpoint, head=head, device=device, dtype=dtype)
+    checkpoint = resolve(
+        source, revision=revision, language=language, cache_dir=cache_dir, offline=offline
+    )
+    return build_model(checkpoint, head=head, device=device, dtype=dtype, language=language)
 
 
 def build_model(
-    checkpoint: Checkpoint, *, head: str | None = None, device: str = "cpu", dtype: str = "float32"
+    checkpoint: Checkpoint,
+    *,
+    head: str | None = None,
+    device: str = "cpu",
+    dtype: str = "float32",
+    language: str | None = None,
 ) -> nn.Module:
     """As `load_model`, from a checkpoint that is already resolved."""
     if dtype not in DTYPES:
@@ -72,12 +83,20 @@ def build_model(
         settings = model_class.config_class.from_dict(config)
     except CheckpointError as error:
         raise error.about(checkpoint.id) from error
+    has_head = bool(model_class.base_prefix)
+    rename = partial(family.rename_keys, family=config["model_type"], head=has_head)
+    adapter: dict[str, Tensor] = {}
+    if language is not None:
+        adapter = rename(load_adapter(checkpoint, language, settings))
+        settings = with_vocabulary_of(adapter, settings)
     with torch.device("meta"):
         module: nn.Module = model_class(settings).to(DTYPES[dtype])
-    has_head = bool(model_class.base_prefix)
-    tensors = family.rename_keys(checkpoint.load_tensors(), config["model_type"], head=has_head)
+    tensors = rename(checkpoint.load_tensors())
     if has_head:
         _require_head(module, tensors, checkpoint)
+    if language is not None:
+        check_adapter(adapter, module, source=f"{checkpoint.id}: the adapter of {language!r}")
+        tensors |= adapter
     fill_module(
         module,
         tensors,
@@ -188,23 +207,27 @@ def class_logits(model: nn.Module, waveforms: Sequence[Samples]) -> list[NDArray
     return _trimmed(logits, lengths) if logits.ndim == 3 else list(logits)
 
 
-def hidden_states(model: nn.Module, waveforms: Sequence[Samples]) -> list[NDArray[np.float32]]:
-    """Run one padded batch through a model, and keep what every layer gives.
+def hidden_states(
+    model: nn.Module, waveforms: Sequence[Samples], *, layers: Sequence[int] | None = None
+) -> list[NDArray[np.float32]]:
+    """Run one padded batch through a model, and keep what its layers give.
 
     Args:
         model: from `load_model`, with any head of a Wav2Vec2 or HuBERT model.
         waveforms: (T,) prepared samples each.
+        layers: which to keep: 0 is the input of the first layer, n the output of the n-th, -1 that
+            of the last after the final layer norm; None keeps all.
 
     Returns:
-        (layers + 1, F, D) each, in float32: the input of the first layer, then the output of each;
-        the last one after the final layer norm. F counts frames before a convolutional adapter.
+        (layers, F, D) each, in float32. F counts frames before a convolutional adapter.
     """
-    (states,) = _run(
-        model,
-        waveforms,
-        lambda out: (torch.stack(out.hidden_states, dim=2),),  # (B, F, layers + 1, D)
-        output_hidden_states=True,
-    )
+
+    def read(output: Any) -> tuple[Tensor]:
+        kept = range(len(output.hidden_states)) if layers is None else layers
+        states = [output.hidden_states[index] for index in kept]
+        return (torch.stack(states, dim=2),)  # (B, F, layers, D)
+
+    (states,) = _run(model, waveforms, read, output_hidden_states=True)
     config: Any = model.config
     lengths = [config.frame_lengths(max(len(row), config.receptive_field)) for row in waveforms]
     return [item.swapaxes(0, 1) for item in _trimmed(states, lengths)]
