@@ -18,7 +18,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 from demo_corpus import held_out_sentences, is_held_out, sample_sentence
 from demo_speech import (
     MORE_VARIANTS,
@@ -268,32 +267,3 @@ def _telephoned(samples: Samples, rng: np.random.Generator) -> Samples:
     noise = np.fft.rfft(rng.standard_normal(len(samples)) * samples.std() * 10 ** (-15 / 20))
     spectrum = (spectrum + noise) * ((hertz > 300) & (hertz < 3400))
     return np.fft.irfft(spectrum, len(samples)).astype(np.float32)
-
-
-# --------------------------------------------------------------------------------------- measures
-
-
-Rates = npt.NDArray[np.float64]
-
-
-def error_rates(scores: Sequence[float], is_target: Sequence[bool]) -> tuple[Rates, Rates]:
-    """Shares of missed targets and of accepted others, for every threshold from low to high."""
-    order = np.argsort(scores)
-    targets = np.asarray(is_target)[order]
-    missed = np.concatenate([[0], np.cumsum(targets)]) / targets.sum()
-    accepted = 1 - np.concatenate([[0], np.cumsum(~targets)]) / (~targets).sum()
-    return missed, accepted
-
-
-def equal_error_rate(scores: Sequence[float], is_target: Sequence[bool]) -> tuple[float, float]:
-    """The threshold where as many targets are missed as others accepted, and that share in %."""
-    missed, accepted = error_rates(scores, is_target)
-    at = int(np.argmin(np.abs(missed - accepted)))
-    return float(np.sort(scores)[min(at, len(scores) - 1)]), 50 * float(missed[at] + accepted[at])
-
-
-def min_dcf(scores: Sequence[float], is_target: Sequence[bool], target_prior: float) -> float:
-    """The least detection cost, both errors of cost 1; 1 is what never accepting costs."""
-    missed, accepted = error_rates(scores, is_target)
-    cost = target_prior * missed + (1 - target_prior) * accepted
-    return float(cost.min()) / min(target_prior, 1 - target_prior)

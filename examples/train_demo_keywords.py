@@ -49,11 +49,14 @@ from demo_speech import (
     speak,
 )
 from demo_training import Schedule, fix_first_layer, restart_as_worker, synthesise, train_alone
-from torch import Tensor, nn
+from torch import Tensor
 
 import asrkit
+from asrkit import Audio
 from asrkit.frontend import WaveformFrontend
 from asrkit.models.wav2vec2 import Wav2Vec2Config, Wav2Vec2ForSequenceClassification
+from asrkit.options import ModelOptions
+from asrkit.tasks.classify import Classifier
 
 log = logging.getLogger("demo")
 
@@ -177,16 +180,15 @@ class Score:
         return ", ".join(f"{heard} {n}" for heard, n in wrong.most_common(limit))
 
 
-@torch.inference_mode()
-def classify(model: nn.Module, samples: Samples) -> str:
-    """Name the label of one clip."""
-    logits = model(torch.from_numpy(FRONTEND(samples))[None]).logits
-    return LABELS[int(logits.argmax())]
+def classify(classifier: Classifier, samples: Samples) -> str:
+    """Name the likeliest label of one clip."""
+    (result,) = asrkit.classify(Audio(samples, SAMPLE_RATE), classifier)
+    return result.labels[0].name
 
 
-def measure(model: nn.Module, name: str, clips: Sequence[Clip]) -> Score:
+def measure(classifier: Classifier, name: str, clips: Sequence[Clip]) -> Score:
     """Classify every clip of a set, one at a time."""
-    score = Score(name, Counter((clip.text, classify(model, clip.samples)) for clip in clips))
+    score = Score(name, Counter((clip.text, classify(classifier, clip.samples)) for clip in clips))
     log.info("%-45s %4d clips  %5.1f %% right", name, score.num_clips, score.accuracy)
     return score
 
@@ -288,7 +290,7 @@ EXAMPLES = {
 }
 
 
-def make_examples(model: nn.Module, folder: Path, seed: int = 11) -> None:
+def make_examples(classifier: Classifier, folder: Path, seed: int = 11) -> None:
     """Write a few short clips of held-out voices, and their labels beside the folder."""
     folder.mkdir(parents=True, exist_ok=True)
     rng = random.Random(seed)
@@ -305,7 +307,7 @@ def make_examples(model: nn.Module, folder: Path, seed: int = 11) -> None:
     write_table(folder.parent / f"{folder.name}.tsv", ("audio_filepath", "label"), rows)
     for name, label in rows:
         samples, _ = soundfile.read(folder.parent / name, dtype="float32")
-        log.info("%-24s %-10s heard as %s", name, label, classify(model, samples))
+        log.info("%-24s %-10s heard as %s", name, label, classify(classifier, samples))
 
 
 # ------------------------------------------------------------------------------------------ main
@@ -351,14 +353,14 @@ def main() -> None:
         label2id={label: number for number, label in enumerate(LABELS)},
     )
     write_checkpoint(state["model"], options.out, document)
-    exported = asrkit.load_model(str(options.out))
+    classifier = Classifier.load(ModelOptions(model=str(options.out)))
     recordings = DigitRecordings(options.digits) if options.digits else None
-    scores = [measure(exported, *item) for item in evaluation_sets(recordings).items()]
+    scores = [measure(classifier, *item) for item in evaluation_sets(recordings).items()]
     utterances = store.utterances()
     facts = {
         "num_utterances": f"{len(utterances):,}",
         "hours": sum(utterance.seconds for utterance in utterances) / 3600,
-        "num_parameters": sum(weight.numel() for weight in exported.parameters()),
+        "num_parameters": sum(weight.numel() for weight in classifier.model.parameters()),
         "minutes": state["elapsed_s"] / 60,
         "steps": state["step"],
         "seen": state["hours_seen"],
@@ -366,7 +368,7 @@ def main() -> None:
     }
     write_card(options.out, scores, facts)
     if options.examples:
-        make_examples(exported, options.examples)
+        make_examples(classifier, options.examples)
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import soundfile
 import torch
 from demo_checkpoint import describe, write_checkpoint
@@ -30,10 +31,8 @@ from demo_speakers import (
     HELD_OUT_WOMEN,
     NUM_WRITTEN,
     TrialSet,
-    equal_error_rate,
     evaluation_trials,
     held_out_people,
-    min_dcf,
     sample_line,
     write_variants,
 )
@@ -47,13 +46,19 @@ from demo_speech import (
     speak,
 )
 from demo_training import Schedule, fix_first_layer, restart_as_worker, synthesise, train_alone
-from torch import Tensor, nn
+from torch import Tensor
 
 import asrkit
+from asrkit import Audio
 from asrkit.frontend import WaveformFrontend
 from asrkit.models.wav2vec2 import Wav2Vec2Config, Wav2Vec2ForXVector
+from asrkit.options import ModelOptions
+from asrkit.tasks.embed import Embedder
+from asrkit.verification import cosine, equal_error_rate, min_detection_cost
 
 log = logging.getLogger("demo")
+
+Vector = npt.NDArray[np.float32]
 
 FRONTEND = WaveformFrontend()
 CONFIG = Wav2Vec2Config(
@@ -153,25 +158,27 @@ class Score:
     min_dcf_01: float
 
 
-@torch.inference_mode()
-def embed(model: nn.Module, samples: Samples) -> Tensor:
-    """Make the unit vector of a clip."""
-    (embedding,) = model(torch.from_numpy(FRONTEND(samples))[None]).embeddings
-    return torch.nn.functional.normalize(embedding, dim=0)
+def embed(embedder: Embedder, samples: Samples) -> Vector:
+    """Make the vector of one clip."""
+    (result,) = asrkit.embed(Audio(samples, SAMPLE_RATE), embedder)
+    return result.vector
 
 
-def measure(model: nn.Module, name: str, trials: TrialSet) -> Score:
-    """Score every pair of a set by the cosine, each clip embedded alone."""
-    embeddings = [embed(model, clip) for clip in trials.clips]
-    scores = [float(embeddings[a] @ embeddings[b]) for a, b, _ in trials.pairs]
-    is_target = [pair[2] for pair in trials.pairs]
+def measure(embedder: Embedder, name: str, trials: TrialSet) -> Score:
+    """Score every pair of a set, each clip embedded alone."""
+    vectors = [embed(embedder, clip) for clip in trials.clips]
+    scores = [cosine(vectors[first], vectors[second]) for first, second, _ in trials.pairs]
+    is_target = [is_same for _, _, is_same in trials.pairs]
+    others = [score for score, is_same in zip(scores, is_target, strict=True) if not is_same]
+    rate = equal_error_rate(scores, is_target)
     score = Score(
         name,
         sum(is_target),
-        len(is_target) - sum(is_target),
-        *equal_error_rate(scores, is_target),
-        min_dcf(scores, is_target, 0.05),
-        min_dcf(scores, is_target, 0.01),
+        len(others),
+        float(np.quantile(others, 1 - rate)),
+        100 * rate,
+        min_detection_cost(scores, is_target, p_target=0.05),
+        min_detection_cost(scores, is_target, p_target=0.01),
     )
     log.info(
         "%-50s %4d + %4d trials  threshold %.2f  EER %5.1f  minDCF .05 %.2f  .01 %.2f",
@@ -227,7 +234,8 @@ others need their own.
 - {num_parameters:,} parameters: six convolutions (the first a fixed bank of Gabor filters, the last
   two of stride 1), one transformer layer 128 wide, one frame every 20 ms, three time-delay layers
   (7 frames), mean and deviation over time, in float16. The classifier is the identity, so that the
-  embeddings themselves were trained; the loss's matrix of speakers is not part of this folder.
+  embeddings themselves were trained; {num_objective:,} of the numbers are the loss's matrix of
+  speakers.
 - {minutes:.0f} minutes in one process on a shared machine, {steps:,} steps of {batch} clips,
   {seen:.0f} hours of audio passed through. AM-softmax, scale 30, margin up to {margin}; AdamW
   with a rate of {rate} that falls to 2 % of it.
@@ -268,7 +276,7 @@ def write_card(folder: Path, scores: Sequence[Score], facts: dict[str, Any]) -> 
     )
 
 
-def make_examples(model: nn.Module, folder: Path, seed: int = 11) -> None:
+def make_examples(embedder: Embedder, folder: Path, seed: int = 11) -> None:
     """Write clips of three held-out people, two each, and trials beside the folder.
 
     `trials.txt` has a line for each pair, as Kaldi: two paths relative to it, target or nontarget.
@@ -285,13 +293,14 @@ def make_examples(model: nn.Module, folder: Path, seed: int = 11) -> None:
         path = folder / f"{name}-{number}.opus"
         soundfile.write(path, clip, SAMPLE_RATE, format="OGG", subtype="OPUS")
         clips[path.name] = clip
+    vectors = {name: embed(embedder, clip) for name, clip in clips.items()}
     lines = []
     for first, second in itertools.combinations(clips, 2):
         kind = "target" if first[0] == second[0] else "nontarget"
         lines.append(f"{folder.name}/{first} {folder.name}/{second} {kind}\n")
         log.info(
             "%s %s %-9s %.2f",
-            *(first, second, kind, float(embed(model, clips[first]) @ embed(model, clips[second]))),
+            *(first, second, kind, cosine(vectors[first], vectors[second])),
         )
     (folder.parent / "trials.txt").write_text("".join(lines))
 
@@ -335,17 +344,18 @@ def main() -> None:
     state = train_alone(
         model, draw, options.work / "checkpoint.pt", Schedule(options.minutes, PEAK_RATE)
     )
-    weights = {name: value for name, value in state["model"].items() if "objective" not in name}
-    write_checkpoint(weights, options.out, describe(CONFIG, "Wav2Vec2ForXVector"))
-    exported = asrkit.load_model(str(options.out))
+    document = describe(CONFIG, "Wav2Vec2ForXVector", num_labels=len(batches.speakers))
+    write_checkpoint(state["model"], options.out, document)
+    embedder = Embedder.load(ModelOptions(model=str(options.out)))
     recordings = DigitRecordings(options.digits) if options.digits else None
-    scores = [measure(exported, *item) for item in evaluation_trials(recordings).items()]
+    scores = [measure(embedder, *item) for item in evaluation_trials(recordings).items()]
     utterances = store.utterances()
     facts = {
         "num_speakers": len(batches.speakers),
         "num_utterances": f"{len(utterances):,}",
         "hours": sum(utterance.seconds for utterance in utterances) / 3600,
-        "num_parameters": sum(weight.numel() for weight in weights.values()),
+        "num_parameters": sum(weight.numel() for weight in embedder.model.parameters()),
+        "num_objective": embedder.model.objective.weight.numel(),
         "minutes": state["elapsed_s"] / 60,
         "steps": state["step"],
         "seen": state["hours_seen"],
@@ -353,7 +363,7 @@ def main() -> None:
     }
     write_card(options.out, scores, facts)
     if options.examples:
-        make_examples(exported, options.examples)
+        make_examples(embedder, options.examples)
 
 
 if __name__ == "__main__":
