@@ -194,7 +194,7 @@ def evaluation_sets(
     sets = {
         "unknown espeak voices": placed(words) + silent,
         "the same, noise 10 dB below": placed(words, noise_db=10.0) + silent,
-        "the same, cut to 0.5 to 1 s": placed(words, shortest=0.5) + silent,
+        "the same, clips of 0.5 to 1 s": placed(words, shortest=0.5) + silent,
         "unknown flite voice": placed(balanced(HELD_OUT_FLITE)) + silent,
         "known voices": placed(balanced(None)) + silent,
         "unknown espeak voices, words never heard": placed(spoken(unheard * 3, HELD_OUT_ESPEAK)),

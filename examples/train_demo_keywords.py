@@ -323,7 +323,7 @@ def parse_options() -> argparse.Namespace:
     add("--out", type=Path, default=Path("demo-keywords"), help="folder for the exported model")
     add("--examples", type=Path, help="also write example clips into this folder")
     add("--utterances", type=int, default=44_000, help="spoken words (default: %(default)s)")
-    add("--minutes", type=float, default=25, help="training time (default: %(default)s)")
+    add("--minutes", type=float, default=36, help="training time (default: %(default)s)")
     add("--processes", type=int, default=2, help="that synthesise (default: %(default)s)")
     add("--seed", type=int, default=1, help="of everything random (default: %(default)s)")
     return parser.parse_args()

@@ -401,7 +401,7 @@ def parse_options() -> argparse.Namespace:
     add("--start", default=DEMO_KEYWORDS, help="model to begin from (default: %(default)s)")
     add("--examples", type=Path, help="also write example clips into this folder")
     add("--utterances", type=int, default=14_000, help="spoken sentences (default: %(default)s)")
-    add("--minutes", type=float, default=30, help="training time (default: %(default)s)")
+    add("--minutes", type=float, default=20, help="training time (default: %(default)s)")
     add("--processes", type=int, default=2, help="that synthesise (default: %(default)s)")
     add("--seed", type=int, default=1, help="of everything random (default: %(default)s)")
     return parser.parse_args()
