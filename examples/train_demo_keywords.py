@@ -295,12 +295,12 @@ def make_examples(classifier: Classifier, folder: Path, seed: int = 11) -> None:
     """Write a few short clips of held-out voices, and their labels beside the folder."""
     folder.mkdir(parents=True, exist_ok=True)
     rng = random.Random(seed)
-    noise = np.random.default_rng(seed).standard_normal(2 * SAMPLE_RATE) * 1e-4
+    noise = np.random.default_rng(seed).standard_normal(2 * SAMPLE_RATE) * 5e-5
     rows = []
     for number, (name, text) in enumerate(EXAMPLES.items()):
         voice = HELD_OUT_ESPEAK[number % len(HELD_OUT_ESPEAK)]
         spoken = speak(text, voice, Manner(0.85, rng.randint(40, 60)))
-        clip = np.pad(0.7 * spoken, rng.randint(2000, 3000)).astype(np.float32)
+        clip = np.pad(0.3 * spoken, rng.randint(2000, 3000)).astype(np.float32)
         soundfile.write(folder / name, clip + noise[: len(clip)], SAMPLE_RATE)
         rows.append((f"{folder.name}/{name}", label_of(text)))
     soundfile.write(folder / "silence.flac", noise[:SAMPLE_RATE], SAMPLE_RATE)
