@@ -8,4 +8,6 @@ known. Strings, so that a family is imported when a checkpoint asks for it.
 FAMILIES = {
     "wav2vec2": "asrkit.models.wav2vec2",
     "hubert": "asrkit.models.hubert",
+    "speech_to_text": "asrkit.models.speech_to_text",
+    "speech-encoder-decoder": "asrkit.models.speech_encoder_decoder",
 }

@@ -6,8 +6,9 @@ Shapes: B batch, T samples, F frames, D width, H heads, C channels, V vocabulary
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from typing import Any, TypeVar
 
 import torch
@@ -53,6 +54,19 @@ IGNORED_KEYS = frozenset(
     " task_specific_params tdnn_dilation tdnn_dim tdnn_kernel tie_word_embeddings tokenizer_class"
     " torch_dtype torchscript transformers_version use_cache use_weighted_layer_sum"
     " xvector_output_dim".split()
+)
+
+# The same of encoder-decoders; older ones keep here what today stands in generation_config.json.
+IGNORED_KEYS |= frozenset(
+    "add_cross_attention bad_words_ids begin_suppress_tokens decoder_layerdrop"
+    " decoder_start_token_id diversity_penalty do_sample dropout early_stopping encoder_layerdrop"
+    " encoder_no_repeat_ngram_size exponential_decay_length_penalty forced_bos_token_id"
+    " forced_eos_token_id init_std is_decoder length_penalty max_length max_source_positions"
+    " max_target_positions min_length no_repeat_ngram_size num_beam_groups num_beams"
+    " num_hidden_layers num_return_sequences output_scores prefix pruned_heads"
+    " remove_invalid_values repetition_penalty return_dict_in_generate sep_token_id"
+    " suppress_tokens temperature tf_legacy_loss tie_encoder_decoder top_k top_p typical_p"
+    " use_bfloat16".split()
 )
 
 ConfigT = TypeVar("ConfigT")
@@ -105,6 +119,39 @@ def require(key: str, value: object, implemented: Collection[object]) -> None:
         raise CheckpointError(f"config.json: {key} is {value!r}, implemented are {choices}")
 
 
+def require_range(config: object, names: str, low: int, high: int) -> None:
+    """Refuse numbers of a config that are too small or too large to build a model of.
+
+    Args:
+        config: the dataclass.
+        names: its fields, separated by blanks.
+        low: the smallest number allowed.
+        high: the largest number allowed.
+
+    Raises:
+        CheckpointError: a field is outside; names it, its value and the range.
+    """
+    for name in names.split():
+        if not low <= (value := getattr(config, name)) <= high:
+            raise CheckpointError(f"config.json: {name} is {value}, expected {low} to {high}")
+
+
+@dataclass(frozen=True)
+class EncoderOutput:
+    """What a base model gives.
+
+    Attributes:
+        last_hidden_state: (B, F, D).
+        lengths: (B,) valid frames.
+        hidden_states: when asked for, one (B, F, D) more than there are layers: the input of the
+            first layer, then the output of each; the last one after the final layer norm.
+    """
+
+    last_hidden_state: Tensor
+    lengths: Tensor
+    hidden_states: tuple[Tensor, ...] | None = None
+
+
 def conv_length(length: Any, kernel: int, stride: int, *, padding: int = 0) -> Any:
     """Output length of a convolution, for an int or a tensor of ints."""
     return (length + 2 * padding - kernel) // stride + 1  # floor, as conv1d
@@ -124,6 +171,24 @@ def valid_mask(lengths: Tensor | None, size: int) -> Tensor | None:
         return None
     mask = torch.arange(size, device=lengths.device) < lengths[:, None]
     return None if bool(mask.all()) else mask
+
+
+def sinusoidal_positions(positions: Tensor, width: int) -> Tensor:
+    """Embed positions as sines, then cosines, of falling frequencies.
+
+    Args:
+        positions: (...) whole numbers, counted as the checkpoint's family counts them.
+        width: D; an odd one ends in a column of zeros.
+
+    Returns:
+        (..., D) float32.
+
+    Source: Vaswani et al. 2017, section 3.5, with the halves concatenated as in tensor2tensor.
+    """
+    half = width // 2
+    exponents = torch.arange(half, device=positions.device) * -(math.log(10_000) / max(half - 1, 1))
+    angles = positions[..., None].float() * torch.exp(exponents)
+    return F.pad(torch.cat([angles.sin(), angles.cos()], dim=-1), (0, width % 2))
 
 
 class Attention(nn.Module):

@@ -29,6 +29,7 @@ from asrkit.errors import CheckpointError
 from asrkit.models.layers import (
     ACTIVATIONS,
     Attention,
+    EncoderOutput,
     conv_length,
     read_config,
     require,
@@ -133,22 +134,6 @@ class Wav2Vec2Config:
         for kernel, stride in zip(self.conv_kernel, self.conv_stride, strict=True):
             lengths = conv_length(lengths, kernel, stride)
         return lengths
-
-
-@dataclass(frozen=True)
-class EncoderOutput:
-    """What a base model gives.
-
-    Attributes:
-        last_hidden_state: (B, F, D).
-        lengths: (B,) valid frames.
-        hidden_states: when asked for, one (B, F, D) more than there are layers: the input of the
-            first layer, then the output of each; the last one after the final layer norm.
-    """
-
-    last_hidden_state: Tensor
-    lengths: Tensor
-    hidden_states: tuple[Tensor, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -324,6 +309,13 @@ class PositionalConvEmbedding(nn.Module):
                 x = x.masked_fill(~mask[:, None], 0)
         x = self.conv(x)[:, :, :num_frames]  # an even kernel gives one frame too many
         return self.activation(x).transpose(1, 2)
+
+
+def spell_weight_norm(key: str) -> str:
+    """The key of a positional convolution's weight in the newer of its two spellings."""
+    for old, new in (("weight_g", "original0"), ("weight_v", "original1")):
+        key = key.replace(f"pos_conv_embed.conv.{old}", f"{WEIGHT_NORM}.{new}")
+    return key
 
 
 class FeedForward(nn.Module):
@@ -571,21 +563,22 @@ class Wav2Vec2ForCTC(nn.Module):
         )
 
 
-def rename_keys(tensors: Mapping[str, Tensor], family: str, *, head: bool) -> dict[str, Tensor]:
+def rename_keys(
+    tensors: Mapping[str, Tensor], config: Mapping[str, Any], *, head: bool
+) -> dict[str, Tensor]:
     """Spell a checkpoint's keys as the modules do.
 
     Args:
         tensors: as stored: with or without the family's prefix, either spelling of weight norm.
-        family: the prefix that the base model has inside a model with a head.
+        config: the parsed config.json; its `model_type` is the prefix that the base model has
+            inside a model with a head.
         head: whether they go into a model with a head.
     """
-    prefix = f"{family}."
+    prefix = f"{config['model_type']}."
     is_prefixed = any(key.startswith(prefix) for key in tensors)
     renamed = {}
     for key, tensor in tensors.items():
-        name = key
-        for old, new in (("weight_g", "original0"), ("weight_v", "original1")):
-            name = name.replace(f"pos_conv_embed.conv.{old}", f"{WEIGHT_NORM}.{new}")
+        name = spell_weight_norm(key)
         if head and not is_prefixed and not name.startswith("lm_head."):
             name = prefix + name
         elif not head and is_prefixed:
