@@ -41,6 +41,8 @@ _SIDE_FILES = (
     "tokenizer_config.json",
     "special_tokens_map.json",
     "added_tokens.json",
+    "sentencepiece.bpe.model",
+    "merges.txt",
     "generation_config.json",
     "alphabet.json",
     "language_model/*",

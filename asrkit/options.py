@@ -15,6 +15,7 @@ TIMESTAMPS = ("none", "segment", "word", "char")
 LEVELS = ("segment", "word", "char")
 UNKNOWN = ("star", "interpolate", "drop", "error")
 STARS = ("none", "edges", "segment")
+TRANSLATION_MODEL = "demo-translate"  # of `translate` where none is named
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,7 @@ class DecodingOptions:
     Attributes:
         decoder: greedy, beam, or auto: beam where the model brings a language model or an option
             needs it.
-        beam_width: texts kept after each frame.
+        beam_width: texts kept after each frame; None keeps 100.
         lm: ARPA or KenLM binary file, or a `language_model` folder; None takes the model's own.
         lm_unigrams: file of the words to trust in `lm`, one a line.
         use_lm: False drops the model's own language model.
@@ -76,7 +77,7 @@ class DecodingOptions:
     """
 
     decoder: str = "auto"
-    beam_width: int = 100
+    beam_width: int | None = None
     lm: str | None = None
     lm_unigrams: str | None = None
     use_lm: bool = True
@@ -91,10 +92,7 @@ class DecodingOptions:
     def __post_init__(self) -> None:
         if self.decoder not in DECODERS:
             raise UsageError(f"decoder {self.decoder!r} is not one of {', '.join(DECODERS)}")
-        if self.beam_width < 1 or self.n_best < 1:
-            raise UsageError(
-                f"beam width {self.beam_width} and n-best {self.n_best}, expected at least 1"
-            )
+        _check_counts(self, "beam_width", "n_best")
         if self.decoder == "greedy" and (self.needs_beam or self.lm is not None):
             raise UsageError(
                 "greedy decoding has no language model, lexicon, hotwords or n-best",
@@ -118,42 +116,119 @@ class DecodingOptions:
 
 
 @dataclass(frozen=True)
+class GenerationOptions:
+    """How an encoder-decoder writes its text. None is what the model's own files say.
+
+    Attributes:
+        beam_width: texts kept after each token; 1 is greedy.
+        length_penalty: exponent of the length that a finished text's score is divided by; above 0
+            favours longer texts.
+        max_new_tokens: tokens of one text at most.
+        no_repeat_ngram_size: no run of so many tokens comes twice in a text; 0 allows it.
+        n_best: texts to return.
+    """
+
+    beam_width: int | None = None
+    length_penalty: float | None = None
+    max_new_tokens: int | None = None
+    no_repeat_ngram_size: int | None = None
+    n_best: int = 1
+
+    def __post_init__(self) -> None:
+        _check_counts(self, "beam_width", "max_new_tokens", "n_best")
+        if self.no_repeat_ngram_size is not None and self.no_repeat_ngram_size < 0:
+            raise UsageError(f"no_repeat_ngram_size {self.no_repeat_ngram_size} is below 0")
+
+
+@dataclass(frozen=True)
 class TranscribeOptions:
     """How audio becomes text.
 
     Attributes:
-        timestamps: the finest times in the result: none, segment, word or char.
+        timestamps: the finest times in the result: none, segment, word or char. None is word, and
+            segment where an encoder-decoder, which knows no times, has no `align_model`.
         chunk_length: longest stretch the model sees at once, in seconds.
-        stride: context on each side of a chunk that is computed and thrown away, in seconds.
+        stride: context on each side of a chunk that is computed and thrown away, in seconds; None
+            is a sixth of a chunk. An encoder-decoder has none: its chunks are cut in pauses.
         batch_size: chunks that go through the model together.
         channel: "mix", or the number of one channel counted from 0.
-        decoding: how emissions become text.
+        decoding: how the emissions of a CTC model become text.
+        generation: how an encoder-decoder writes; its beam width and n-best may stand in `decoding`
+            as well.
+        align_model: CTC model that finds when the words of an encoder-decoder were said.
         segments: how words become segments.
     """
 
-    timestamps: str = "word"
+    timestamps: str | None = None
     chunk_length: float = 30.0
-    stride: float = 5.0
+    stride: float | None = None
     batch_size: int = 8
     channel: str = "mix"
     decoding: DecodingOptions = field(default_factory=DecodingOptions)
+    generation: GenerationOptions = field(default_factory=GenerationOptions)
+    align_model: str | None = None
     segments: SegmentOptions = field(default_factory=SegmentOptions)
 
     def __post_init__(self) -> None:
-        if self.timestamps not in TIMESTAMPS:
+        if self.timestamps not in (None, *TIMESTAMPS):
             raise UsageError(
                 f"timestamps {self.timestamps!r} is not one of {', '.join(TIMESTAMPS)}"
             )
+        if self.align_model is not None and self.timestamps == "none":
+            raise UsageError("a model that finds times is given, and none are asked for")
         if self.batch_size < 1:
             raise UsageError(f"batch size {self.batch_size} is below 1")
         if self.channel != "mix" and not self.channel.isdecimal():
             raise UsageError(f"channel {self.channel!r} is neither mix nor a number from 0")
-        if not self.chunk_length > 2 * self.stride >= 0:
+        if not self.chunk_length > 2 * self.context >= 0:
             raise UsageError(
                 f"a chunk of {self.chunk_length:g} s has nothing left between strides of "
-                f"{self.stride:g} s on both sides",
+                f"{self.context:g} s on both sides",
                 hint="make the chunk length more than twice the stride",
             )
+
+    @property
+    def context(self) -> float:
+        """Seconds on each side of a chunk that are computed and thrown away."""
+        return self.chunk_length / 6 if self.stride is None else self.stride
+
+
+@dataclass(frozen=True)
+class TranslateOptions:
+    """How speech becomes text of another language.
+
+    Attributes:
+        target_language: code of the language to write; None is what the model's files say.
+        source_model: CTC model whose text of what was said is added; None adds none.
+        chunk_length: longest stretch the model sees at once, in seconds.
+        batch_size: stretches that go through the model together.
+        channel: "mix", or the number of one channel counted from 0.
+        generation: how the model writes.
+    """
+
+    target_language: str | None = None
+    source_model: str | None = None
+    chunk_length: float = TranscribeOptions.chunk_length
+    batch_size: int = TranscribeOptions.batch_size
+    channel: str = TranscribeOptions.channel
+    generation: GenerationOptions = field(default_factory=GenerationOptions)
+
+    def __post_init__(self) -> None:
+        self.transcribing()
+
+    def transcribing(self) -> TranscribeOptions:
+        """The options that say how audio goes through the model, checked.
+
+        Raises:
+            UsageError: they cannot work.
+        """
+        return TranscribeOptions(
+            timestamps="segment",
+            chunk_length=self.chunk_length,
+            batch_size=self.batch_size,
+            channel=self.channel,
+            generation=self.generation,
+        )
 
 
 @dataclass(frozen=True)
@@ -171,7 +246,8 @@ class AlignOptions:
         tail: how long a word sounds after the spike of its last letter, in seconds, unless the
             next word begins earlier. Models emit a letter when they know it, not when it ends.
         chunk_length: longest stretch the model sees at once, in seconds.
-        stride: context on each side of a chunk that is computed and thrown away, in seconds.
+        stride: context on each side of a chunk that is computed and thrown away, in seconds; None
+            is a sixth of a chunk.
         batch_size: chunks that go through the model together.
         channel: "mix", or the number of one channel counted from 0.
     """
@@ -182,7 +258,7 @@ class AlignOptions:
     min_score: float | None = None
     tail: float = 0.1
     chunk_length: float = TranscribeOptions.chunk_length
-    stride: float = TranscribeOptions.stride
+    stride: float | None = TranscribeOptions.stride
     batch_size: int = TranscribeOptions.batch_size
     channel: str = TranscribeOptions.channel
 
@@ -210,29 +286,9 @@ class AlignOptions:
         )
 
 
-@dataclass(frozen=True)
-class GenerationOptions:
-    """How an encoder-decoder writes its text. None is what the model's own files say.
-
-    Attributes:
-        beam_width: texts kept after each token; 1 is greedy.
-        length_penalty: exponent of the length that a finished text's score is divided by; above 0
-            favours longer texts.
-        max_new_tokens: tokens of one text at most.
-        no_repeat_ngram_size: no run of so many tokens comes twice in a text; 0 allows it.
-        n_best: texts to return.
-    """
-
-    beam_width: int | None = None
-    length_penalty: float | None = None
-    max_new_tokens: int | None = None
-    no_repeat_ngram_size: int | None = None
-    n_best: int = 1
-
-    def __post_init__(self) -> None:
-        for name in ("beam_width", "max_new_tokens", "n_best"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise UsageError(f"{name.replace('_', ' ')} {value}, expected at least 1")
-        if self.no_repeat_ngram_size is not None and self.no_repeat_ngram_size < 0:
-            raise UsageError(f"no_repeat_ngram_size {self.no_repeat_ngram_size} is below 0")
+def _check_counts(options: object, *names: str) -> None:
+    """Refuse a count below 1; None is none."""
+    for name in names:
+        value = getattr(options, name)
+        if value is not None and value < 1:
+            raise UsageError(f"{name.replace('_', ' ')} {value}, expected at least 1")

@@ -16,7 +16,7 @@ ROOT = Path(asrkit.__file__).parent
 FLOORS = (
     {"errors", "options", "types"},
     {"audio", "ctc", "decoders", "formats", "frontend", "inputs", "normalize", "outputs", "plot"}
-    | {"report", "safe_pickle", "scoring", "segmentation", "spelling", "text"},
+    | {"pauses", "report", "safe_pickle", "scoring", "segmentation", "spelling", "text"},
     {"checkpoint", "models", "seq2seq"},
     {"batch", "tasks"},
     {"cli"},

@@ -16,37 +16,59 @@ Shapes: B batch, R rows of an item, F frames, D width, H heads, S slots, L token
 from __future__ import annotations
 
 import math
-from typing import Protocol
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from asrkit.models.layers import ACTIVATIONS, Attention, sinusoidal_positions, valid_mask
+from asrkit.errors import CheckpointError
+from asrkit.models.layers import (
+    ACTIVATIONS,
+    Attention,
+    require,
+    require_range,
+    sinusoidal_positions,
+    valid_mask,
+)
 
+# No model that is meant is larger; config.json may come from anyone.
+MAX_SIZE = 1 << 24
+MAX_LAYERS = 1000
 # Steps that a buffer has room for before it must be looked through, besides its own length.
 _ROOM = 16
 
 
-class DecoderConfig(Protocol):
-    """What the decoder reads of a model's config."""
+@dataclass(frozen=True)
+class DecoderConfig:
+    """What config.json says about the decoder; the fields are its keys."""
 
-    @property
-    def vocab_size(self) -> int: ...  # noqa: D102
-    @property
-    def d_model(self) -> int: ...  # noqa: D102
-    @property
-    def decoder_layers(self) -> int: ...  # noqa: D102
-    @property
-    def decoder_attention_heads(self) -> int: ...  # noqa: D102
-    @property
-    def decoder_ffn_dim(self) -> int: ...  # noqa: D102
-    @property
-    def activation_function(self) -> str: ...  # noqa: D102
-    @property
-    def scale_embedding(self) -> bool: ...  # noqa: D102
-    @property
-    def pad_token_id(self) -> int: ...  # noqa: D102
+    vocab_size: int = 10_000
+    d_model: int = 256
+    decoder_layers: int = 6
+    decoder_attention_heads: int = 4
+    decoder_ffn_dim: int = 2048
+    activation_function: str = "relu"
+    scale_embedding: bool = True
+    tie_word_embeddings: bool = True
+    pad_token_id: int = 1
+    decoder_start_token_id: int = 2
+
+    def __post_init__(self) -> None:
+        require("activation_function", self.activation_function, ACTIVATIONS)
+        require_range(self, "vocab_size d_model decoder_ffn_dim", 1, MAX_SIZE)
+        require_range(self, "decoder_layers", 1, MAX_LAYERS)
+        require_range(self, "pad_token_id decoder_start_token_id", 0, self.vocab_size - 1)
+        self.require_heads("decoder_attention_heads")
+
+    def require_heads(self, name: str) -> None:
+        """Refuse a number of heads, the field `name`, that does not divide the width."""
+        require_range(self, name, 1, self.d_model)
+        if self.d_model % getattr(self, name):
+            raise CheckpointError(
+                f"config.json: d_model {self.d_model} is not a multiple of "
+                f"{name} {getattr(self, name)}"
+            )
 
 
 class DecoderCache:

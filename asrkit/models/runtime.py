@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from types import ModuleType
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 
+from asrkit import seq2seq
 from asrkit.checkpoint import Checkpoint, fill_module, resolve
 from asrkit.errors import AsrkitError, CheckpointError, UsageError
 from asrkit.models import FAMILIES
+from asrkit.models.speech_to_text import EncoderDecoder
 
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 
@@ -36,11 +39,11 @@ def load_model(
     cache_dir: str | None = None,
     offline: bool = False,
 ) -> nn.Module:
-    """Load a checkpoint as a module in eval mode, with `.config`.
+    """Load a checkpoint as a module in eval mode, with `.config`; see also `EncoderDecoder`.
 
     Args:
         source: Hub id (`user/name` or `user/name@revision`), directory, or embedded model.
-        head: "base" or "ctc"; None takes what config.json's `architectures` names.
+        head: "base", "ctc" or "seq2seq"; None takes what config.json's `architectures` names.
         device: cpu, cuda, cuda:N, mps, or auto for the best one at hand.
         dtype: float32, float16 or bfloat16, whatever the file holds.
         revision: branch, tag or commit of a Hub id.
@@ -65,17 +68,22 @@ def build_model(
     target = select_device(device)
     config = checkpoint.config
     family, model_class = _implementation(checkpoint, head)
+    generation = None
     try:
         settings = model_class.config_class.from_dict(config)
+        if issubclass(model_class, EncoderDecoder):
+            generation = seq2seq.GenerationSettings.from_files(
+                checkpoint.read_json("generation_config.json", required=False), config
+            )
     except CheckpointError as error:
         raise error.about(checkpoint.id) from error
     with torch.device("meta"):
-        module: nn.Module = model_class(settings).to(DTYPES[dtype])
-    has_head = bool(model_class.base_prefix)
-    tensors = family.rename_keys(checkpoint.load_tensors(), config["model_type"], head=has_head)
-    if has_head and "lm_head.weight" not in tensors:
+        module = model_class(settings).to(DTYPES[dtype])
+    has_head = model_class is not family.HEADS.get("base")
+    tensors = family.rename_keys(checkpoint.load_tensors(), config, head=has_head)
+    if "lm_head.weight" in module.state_dict() and "lm_head.weight" not in tensors:
         raise CheckpointError(
-            f"{checkpoint.id}: there is no CTC head in the weights (lm_head.weight is missing)",
+            f"{checkpoint.id}: there is no head in the weights (lm_head.weight is missing)",
             hint="this is a base model; choose a checkpoint that was fine-tuned for recognition",
         )
     fill_module(
@@ -85,18 +93,34 @@ def build_model(
         tolerate_missing=_COUNTERS,
         tolerate_unexpected=(*_UNUSED, *_UNUSED_HUBERT, *_COUNTERS, *(() if has_head else _HEADS)),
     )
-    return module.to(target).eval()
+    if generation is not None:
+        module.generation = generation
+    model: nn.Module = module.to(target).eval()
+    return model
 
 
-def _implementation(checkpoint: Checkpoint, head: str | None) -> tuple[ModuleType, Any]:
-    """The family's module and the class of its head."""
+def is_encoder_decoder(checkpoint: Checkpoint) -> bool:
+    """Whether a checkpoint writes text token by token; others score every frame.
+
+    Raises:
+        CheckpointError: the family is not supported.
+    """
+    return "seq2seq" in _family(checkpoint).HEADS
+
+
+def _family(checkpoint: Checkpoint) -> ModuleType:
     kind = checkpoint.config.get("model_type")
     if kind not in FAMILIES:
         raise CheckpointError(
             f"{checkpoint.id}: model_type {kind!r} is not supported",
             hint=f"supported are {', '.join(FAMILIES)}",
         )
-    family = importlib.import_module(FAMILIES[kind])
+    return importlib.import_module(FAMILIES[kind])
+
+
+def _implementation(checkpoint: Checkpoint, head: str | None) -> tuple[ModuleType, Any]:
+    """The family's module and the class of its head."""
+    family = _family(checkpoint)
     if head is None:
         architectures = checkpoint.config.get("architectures") or ["nothing"]
         by_name = {cls.__name__: cls for cls in family.HEADS.values()}
@@ -154,22 +178,52 @@ def ctc_log_probs(
     Returns:
         (F, V) natural log-probabilities each, in float32, without padding.
     """
-    lengths = [len(samples) for samples in waveforms]
-    values = np.zeros((len(waveforms), max(lengths)), dtype=np.float32)
-    for row, samples in zip(values, waveforms, strict=True):
-        row[: len(samples)] = samples
-    device = next(model.parameters()).device
+    values, lengths = _padded(waveforms, next(model.parameters()).device)
+    with torch.inference_mode(), _memory_errors(values):
+        output = model(values, lengths)
+        scores = torch.log_softmax(output.logits, dim=-1, dtype=torch.float32).cpu().numpy()
+    return [item[:frames] for item, frames in zip(scores, output.lengths.tolist(), strict=True)]
+
+
+def generate(
+    model: EncoderDecoder,
+    inputs: Sequence[NDArray[np.float32]],
+    settings: seq2seq.GenerationSettings,
+) -> list[list[seq2seq.Generated]]:
+    """Run one padded batch through an encoder-decoder, and search for its texts.
+
+    Args:
+        model: from `load_model` with head "seq2seq".
+        inputs: (T,) prepared samples or (F, C) features each.
+        settings: how to search; `model.generation` is what the checkpoint says.
+
+    Returns:
+        Texts of each input, best first.
+    """
+    values, lengths = _padded(inputs, next(model.parameters()).device)
+    with torch.inference_mode(), _memory_errors(values):
+        encoded = model.encode(values, lengths)
+        return seq2seq.generate(model, encoded.last_hidden_state, encoded.lengths, settings)
+
+
+def _padded(arrays: Sequence[NDArray[np.float32]], device: torch.device) -> tuple[Tensor, Tensor]:
+    """Arrays as one tensor, padded with zeros at the end of their first axis, and their lengths."""
+    lengths = [len(array) for array in arrays]
+    values = np.zeros((len(arrays), max(lengths), *arrays[0].shape[1:]), dtype=np.float32)
+    for row, array in zip(values, arrays, strict=True):
+        row[: len(array)] = array
+    return torch.from_numpy(values).to(device), torch.tensor(lengths, device=device)
+
+
+@contextmanager
+def _memory_errors(values: Tensor) -> Iterator[None]:
+    """Say what to do when memory ends while a model works on this batch."""
     try:
-        with torch.inference_mode():
-            output = model(
-                torch.from_numpy(values).to(device), torch.tensor(lengths, device=device)
-            )
-            scores = torch.log_softmax(output.logits, dim=-1, dtype=torch.float32).cpu().numpy()
+        yield
     except RuntimeError as error:  # torch.OutOfMemoryError is one; the CPU's has no class
         if "memory" not in str(error):
             raise
         raise AsrkitError(
-            f"not enough memory on {device} for {len(lengths)} chunks of audio at once",
+            f"not enough memory on {values.device} for {len(values)} chunks of audio at once",
             hint="a smaller --batch-size or --chunk-length needs less",
         ) from error
-    return [item[:frames] for item, frames in zip(scores, output.lengths.tolist(), strict=True)]

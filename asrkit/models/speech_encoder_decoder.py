@@ -19,10 +19,10 @@ from typing import Any, ClassVar
 from torch import Tensor, nn
 
 from asrkit.errors import CheckpointError
-from asrkit.models.decoder import TextDecoder
-from asrkit.models.hubert import HubertConfig, HubertModel
+from asrkit.models.decoder import DecoderConfig, TextDecoder
+from asrkit.models.hubert import HubertModel
 from asrkit.models.layers import EncoderOutput, read_config
-from asrkit.models.speech_to_text import DecoderConfig, EncoderDecoder
+from asrkit.models.speech_to_text import EncoderDecoder
 from asrkit.models.wav2vec2 import Wav2Vec2Config, Wav2Vec2Model, spell_weight_norm
 
 # model_type of the encoder's part of config.json -> its base model

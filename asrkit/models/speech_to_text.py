@@ -27,55 +27,25 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from asrkit.errors import CheckpointError
-from asrkit.models.decoder import DecoderCache, TextDecoder
+from asrkit.models.decoder import (
+    MAX_LAYERS,
+    MAX_SIZE,
+    DecoderCache,
+    DecoderConfig,
+    TextDecoder,
+)
 from asrkit.models.layers import (
     ACTIVATIONS,
     Attention,
     EncoderOutput,
     conv_length,
     read_config,
-    require,
     require_range,
     sinusoidal_positions,
     valid_mask,
 )
 from asrkit.seq2seq import GenerationSettings
 from asrkit.seq2seq import generate as search
-
-# No model that is meant is larger; config.json may come from anyone.
-_MAX_SIZE = 1 << 24
-_MAX_LAYERS = 1000
-
-
-@dataclass(frozen=True)
-class DecoderConfig:
-    """What config.json says about the decoder; the fields are its keys."""
-
-    vocab_size: int = 10_000
-    d_model: int = 256
-    decoder_layers: int = 6
-    decoder_attention_heads: int = 4
-    decoder_ffn_dim: int = 2048
-    activation_function: str = "relu"
-    scale_embedding: bool = True
-    tie_word_embeddings: bool = True
-    pad_token_id: int = 1
-    decoder_start_token_id: int = 2
-
-    def __post_init__(self) -> None:
-        require("activation_function", self.activation_function, ACTIVATIONS)
-        require_range(self, "vocab_size d_model decoder_ffn_dim", 1, _MAX_SIZE)
-        require_range(self, "decoder_layers", 1, _MAX_LAYERS)
-        require_range(self, "pad_token_id decoder_start_token_id", 0, self.vocab_size - 1)
-        self._require_heads("decoder_attention_heads")
-
-    def _require_heads(self, name: str) -> None:
-        require_range(self, name, 1, self.d_model)
-        if self.d_model % getattr(self, name):
-            raise CheckpointError(
-                f"config.json: d_model {self.d_model} is not a multiple of "
-                f"{name} {getattr(self, name)}"
-            )
 
 
 @dataclass(frozen=True)
@@ -93,14 +63,14 @@ class Speech2TextConfig(DecoderConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require_range(self, "encoder_layers", 1, _MAX_LAYERS)
+        require_range(self, "encoder_layers", 1, MAX_LAYERS)
         require_range(
             self,
             "encoder_ffn_dim conv_channels input_feat_per_channel input_channels",
             1,
-            _MAX_SIZE,
+            MAX_SIZE,
         )
-        self._require_heads("encoder_attention_heads")
+        self.require_heads("encoder_attention_heads")
         if len(self.conv_kernel_sizes) != self.num_conv_layers:
             raise CheckpointError(
                 f"config.json: conv_kernel_sizes has {len(self.conv_kernel_sizes)} entries, "
@@ -159,6 +129,7 @@ class Subsampler(nn.Module):
 
     def __init__(self, config: Speech2TextConfig) -> None:
         super().__init__()
+        self.kernels = config.conv_kernel_sizes
         inner = config.num_conv_layers - 1
         inputs = [config.input_feat_per_channel * config.input_channels]
         inputs += [config.conv_channels // 2] * inner
@@ -170,7 +141,7 @@ class Subsampler(nn.Module):
 
     def forward(self, x: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """Shorten x (B, F, C) and its `lengths` (B,); gives (B, F', D) and theirs."""
-        for conv in self.conv_layers:
+        for conv, kernel in zip(self.conv_layers, self.kernels, strict=True):
             mask = valid_mask(lengths, x.shape[1])
             if mask is not None:
                 # PARITY: the reference convolves what lies beyond the end, so that the last frames
@@ -178,7 +149,6 @@ class Subsampler(nn.Module):
                 x = x.masked_fill(~mask[..., None], 0)
             x = F.glu(conv(x.transpose(1, 2)), dim=1).transpose(1, 2)
             # PARITY: of an even kernel the reference's mask hides the last frame. It counts here.
-            (kernel,) = conv.kernel_size
             lengths = conv_length(lengths, kernel, self.stride, padding=kernel // 2)
         return x, lengths
 
@@ -208,7 +178,7 @@ class Encoder(nn.Module):
     def __init__(self, config: Speech2TextConfig) -> None:
         super().__init__()
         self.scale = math.sqrt(config.d_model) if config.scale_embedding else 1.0
-        self.first_position = config.pad_token_id + 1
+        self.pad_token_id = config.pad_token_id
         self.conv = Subsampler(config)
         self.layers = nn.ModuleList(EncoderLayer(config) for _ in range(config.encoder_layers))
         self.layer_norm = nn.LayerNorm(config.d_model)
@@ -216,8 +186,12 @@ class Encoder(nn.Module):
     def forward(self, x: Tensor, lengths: Tensor) -> tuple[list[Tensor], Tensor]:
         """Encode x (B, F, C) of `lengths` (B,); gives all hidden states and their lengths."""
         x, lengths = self.conv(x, lengths)
-        positions = torch.arange(x.shape[1], device=x.device) + self.first_position
-        x = self.scale * x + sinusoidal_positions(positions, x.shape[-1]).to(x.dtype)
+        x = self.scale * x
+        # PARITY: the reference reads its padding mask as tokens; if token 0 pads, then every valid
+        # frame, a 0 of the mask, has no position.
+        if self.pad_token_id != 0:
+            positions = torch.arange(x.shape[1], device=x.device) + self.pad_token_id + 1
+            x = x + sinusoidal_positions(positions, x.shape[-1]).to(x.dtype)
         mask = valid_mask(lengths, x.shape[1])
         states = [x]
         for layer in self.layers:
@@ -310,11 +284,9 @@ class EncoderDecoder(nn.Module, ABC):
         shifted = torch.cat([start, labels[:, :-1]], dim=1)
         return shifted.masked_fill(shifted < 0, self.config.pad_token_id)
 
-    def start(
-        self, states: Tensor, lengths: Tensor, *, beam_width: int, max_length: int
-    ) -> DecoderCache:
-        """Begin texts for encoder states (B, F, D) of `lengths` (B,), W of each."""
-        return self.text_decoder.start(states, lengths, beam_width, max_length)
+    def start(self, states: Tensor, lengths: Tensor | None = None) -> DecoderCache:
+        """Begin texts about encoder states (B, F, D) of `lengths` (B,) valid frames."""
+        return self.text_decoder.start(states, lengths)
 
     def step(self, tokens: Tensor, cache: DecoderCache) -> Tensor:
         """Append tokens (B, W) to the texts; gives logits (B, W, V) of the next."""

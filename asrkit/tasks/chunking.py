@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -30,6 +30,37 @@ class Piece:
         return 0 if self.chunk is None else len(self.chunk.samples)
 
 
+def read_pieces(
+    item: AudioInput | Audio | FailedInput,
+    cut: Callable[[Iterable[NDArray[np.float32]]], Iterable[Chunk]],
+    *,
+    sample_rate: int,
+    channel: str,
+) -> Iterator[Piece]:
+    """Read an input and cut it.
+
+    Args:
+        item: what to read; a failed one gives its mark alone.
+        cut: makes chunks of blocks of samples (T,).
+        sample_rate: of the chunks, in Hz.
+        channel: "mix", or the number of one channel counted from 0.
+
+    Yields:
+        Its chunks, and the mark of its end or of its failure.
+    """
+    if isinstance(item, FailedInput):
+        yield Piece(item)
+        return
+    try:
+        with open_audio(item, sample_rate=sample_rate, channel=channel) as reader:
+            for chunk in cut(reader.blocks()):
+                yield Piece(item, chunk)
+    except (InputError, MissingExtraError) as error:
+        yield Piece(FailedInput(item.source, error, item.id))
+    else:
+        yield Piece(item)
+
+
 @dataclass(frozen=True)
 class Chunking:
     """How inputs become pieces.
@@ -55,25 +86,16 @@ class Chunking:
         frame = recognizer.model.config.samples_per_frame
         length, stride = (
             round(seconds * sample_rate / frame) * frame
-            for seconds in (options.chunk_length, options.stride)
+            for seconds in (options.chunk_length, options.context)
         )
         return cls(sample_rate, frame, length, stride, options.channel)
 
     def pieces(self, item: AudioInput | Audio | FailedInput) -> Iterator[Piece]:
         """The chunks of an input and the mark of its end, or of its failure."""
-        if isinstance(item, FailedInput):
-            yield Piece(item)
-            return
-        try:
-            with open_audio(item, sample_rate=self.sample_rate, channel=self.channel) as reader:
-                for chunk in chunk_audio(
-                    reader.blocks(), length=self.length, left=self.stride, right=self.stride
-                ):
-                    yield Piece(item, chunk)
-        except (InputError, MissingExtraError) as error:
-            yield Piece(FailedInput(item.source, error, item.id))
-        else:
-            yield Piece(item)
+        return read_pieces(item, self._cut, sample_rate=self.sample_rate, channel=self.channel)
+
+    def _cut(self, blocks: Iterable[NDArray[np.float32]]) -> Iterator[Chunk]:
+        return chunk_audio(blocks, length=self.length, left=self.stride, right=self.stride)
 
     def score(
         self,

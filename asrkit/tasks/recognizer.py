@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from asrkit.checkpoint import resolve
-from asrkit.errors import CheckpointError
+from asrkit.checkpoint import Checkpoint, resolve
+from asrkit.errors import CheckpointError, UsageError
 from asrkit.frontend import WaveformFrontend
-from asrkit.models.runtime import build_model, ctc_log_probs
+from asrkit.models.runtime import build_model, ctc_log_probs, is_encoder_decoder
 from asrkit.models.wav2vec2 import Wav2Vec2ForCTC
 from asrkit.options import ModelOptions
 from asrkit.text import CTCVocabulary
@@ -43,13 +44,20 @@ class Recognizer:
 
         Raises:
             CheckpointError: not found, unreadable, not supported, or without a vocabulary.
+            UsageError: it is an encoder-decoder.
         """
-        checkpoint = resolve(
-            options.model,
-            revision=options.revision,
-            cache_dir=options.cache_dir,
-            offline=options.offline,
-        )
+        checkpoint = find(options)
+        if is_encoder_decoder(checkpoint):
+            raise UsageError(
+                f"{checkpoint.id} is an encoder-decoder: it writes text, and cannot say when a "
+                "letter was heard",
+                hint="a CTC model can, such as facebook/wav2vec2-base-960h",
+            )
+        return cls.from_checkpoint(checkpoint, options)
+
+    @classmethod
+    def from_checkpoint(cls, checkpoint: Checkpoint, options: ModelOptions) -> Recognizer:
+        """As `load`, from a CTC model that was found."""
         model = build_model(checkpoint, head="ctc", device=options.device, dtype=options.dtype)
         assert isinstance(model, Wav2Vec2ForCTC)  # for the type checker; head="ctc" gives no other
         try:
@@ -74,14 +82,40 @@ class Recognizer:
 
     def describe(self) -> str:
         """One line for people: which model, how large, where."""
-        weight = self.model.lm_head.weight
-        millions = sum(item.numel() for item in self.model.parameters()) / 1e6
-        revision = f"@{self.info.revision[:12]}" if self.info.revision else ""
-        return (
-            f"{self.info.id}{revision}: {type(self.model).__name__}, {millions:.1f} M parameters, "
-            f"{self.info.dtype} on {weight.device}"
-        )
+        return describe(self.model, self.info)
 
     def log_probs(self, waveforms: Sequence[NDArray[np.float32]]) -> list[NDArray[np.float32]]:
         """Score one batch: (T,) samples each, as read, to (F, V) log-probabilities each."""
         return ctc_log_probs(self.model, [self.frontend(samples) for samples in waveforms])
+
+
+def load_second(name: str | None, options: ModelOptions) -> Recognizer | None:
+    """A CTC model to stand beside another, from the same cache and on the same device."""
+    if name is None:
+        return None
+    return Recognizer.load(replace(options, model=name, revision=None))
+
+
+def find(options: ModelOptions) -> Checkpoint:
+    """The files of the model that the options name.
+
+    Raises:
+        CheckpointError, UsageError: as `checkpoint.resolve`.
+    """
+    return resolve(
+        options.model,
+        revision=options.revision,
+        cache_dir=options.cache_dir,
+        offline=options.offline,
+    )
+
+
+def describe(model: Any, info: ModelInfo) -> str:
+    """One line for people: which model, how large, where."""
+    parameters = list(model.parameters())
+    millions = sum(item.numel() for item in parameters) / 1e6
+    revision = f"@{info.revision[:12]}" if info.revision else ""
+    return (
+        f"{info.id}{revision}: {type(model).__name__}, {millions:.1f} M parameters, "
+        f"{info.dtype} on {parameters[0].device}"
+    )

@@ -1,22 +1,20 @@
-"""Vocabularies: which token an index stands for, and how tokens become text."""
+"""The vocabulary of a CTC model: which token an index stands for, and how tokens become text."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from asrkit.errors import CheckpointError
+from asrkit.text.files import check_class, clean_up, indices, string_setting
 from asrkit.types import Hypothesis, TextSpan, TokenSpan
 
 _SPACE = " "
-_CLEAN_UP = (
-    (" .", "."), (" ?", "?"), (" !", "!"), (" ,", ","), (" ' ", "'"),
-    (" n't", "n't"), (" 'm", "'m"), (" 's", "'s"), (" 've", "'ve"), (" 're", "'re"),
-)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -61,23 +59,11 @@ class CTCVocabulary:
         Raises:
             CheckpointError: not such a table, no entry for the language, or no blank in it.
         """
-
-        def setting(name: str, default: str) -> str:
-            value = tokenizer_config.get(name, special_tokens_map.get(name, default))
-            value = value.get("content") if isinstance(value, Mapping) else value
-            if not isinstance(value, str):
-                raise CheckpointError(f"tokenizer: {name} is {value!r}, expected a string")
-            return value
-
-        kind = tokenizer_config.get("tokenizer_class", "Wav2Vec2CTCTokenizer")
-        if kind != "Wav2Vec2CTCTokenizer":
-            raise CheckpointError(
-                f"tokenizer_config.json: tokenizer_class {kind!r} is not supported, "
-                "expected 'Wav2Vec2CTCTokenizer'"
-            )
+        check_class(tokenizer_config, "Wav2Vec2CTCTokenizer")
+        setting = partial(string_setting, tokenizer_config, special_tokens_map)
         table = _table_of(vocabulary, tokenizer_config.get("target_lang"))
-        index_to_token = {index: token for token, index in _indices(added_tokens).items()}
-        index_to_token |= {index: token for token, index in _indices(table).items()}
+        index_to_token = {index: token for token, index in indices(added_tokens).items()}
+        index_to_token |= {index: token for token, index in indices(table).items()}
         pad = setting("pad_token", "<pad>")
         if pad not in table:
             raise CheckpointError(
@@ -120,8 +106,7 @@ class CTCVocabulary:
         )
         text = "".join(character.text for character in characters).strip()
         if self.clean_up:
-            for before, after in _CLEAN_UP:
-                text = text.replace(before, after)
+            text = clean_up(text)
         return Hypothesis(text, characters, self._words(characters))
 
     def _spell(self, token: str) -> str:
@@ -161,19 +146,10 @@ def _table_of(vocabulary: Mapping[str, Any], language: Any) -> dict[str, int]:
                 f"vocab.json: tokenizer_config.json asks for the language {language!r}, "
                 "but the vocabulary is of one language"
             )
-        return _indices(vocabulary)
+        return indices(vocabulary)
     if language not in vocabulary:
         raise CheckpointError(
             f"vocab.json: the language {language!r} is not among {', '.join(vocabulary)}",
             hint="target_lang in tokenizer_config.json names it",
         )
-    return _indices(vocabulary[language])
-
-
-def _indices(table: Mapping[str, Any]) -> dict[str, int]:
-    for token, index in table.items():
-        if type(index) is not int or not 0 <= index < 1_000_000:
-            raise CheckpointError(
-                f"vocab.json: the index of {token!r} is {index!r}, expected an integer from 0"
-            )
-    return dict(table)
+    return indices(vocabulary[language])
