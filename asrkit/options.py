@@ -6,6 +6,7 @@ from these fields and never restate them.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
 from asrkit.errors import UsageError
@@ -180,7 +181,7 @@ class TranscribeOptions:
             raise UsageError(f"batch size {self.batch_size} is below 1")
         if self.channel != "mix" and not self.channel.isdecimal():
             raise UsageError(f"channel {self.channel!r} is neither mix nor a number from 0")
-        if not self.chunk_length > 2 * self.context >= 0:
+        if not math.inf > self.chunk_length > 2 * self.context >= 0:
             raise UsageError(
                 f"a chunk of {self.chunk_length:g} s has nothing left between strides of "
                 f"{self.context:g} s on both sides",

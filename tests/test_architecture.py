@@ -73,6 +73,7 @@ def test_only_the_model_rooms_import_torch(path):
         ["transcribe", "--help"],
         ["transcribe", "--nonsense"],
         ["align", "--help"],
+        ["translate", "--help"],
     ],
 )
 def test_help_imports_nothing_heavy(arguments):

@@ -360,9 +360,10 @@ def test_language_is_forced_on_the_search():
 def test_language_of_the_files_is_the_default():
     generator = reading_generator(languages=("pt", "fr"), target_language="pt")
 
-    translate(spell("HI_"), generator=generator)
+    (result,) = translate(spell("HI_"), generator=generator)
 
     assert generator.used[0].forced_bos_token_id == 4
+    assert result.options["target_language"] == "pt"
 
 
 @pytest.mark.parametrize(

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from asrkit import load_model
@@ -15,9 +18,10 @@ from asrkit.errors import AsrkitError, CheckpointError
 from asrkit.models import runtime
 from asrkit.models.speech_encoder_decoder import SpeechEncoderDecoderConfig
 from asrkit.models.speech_to_text import Speech2TextConfig
-from tests.tiny import tiny_speech_encoder_decoder, tiny_speech_to_text
+from tests.tiny import tiny_model, tiny_speech_encoder_decoder, tiny_speech_to_text
 
 BOTH = (tiny_speech_to_text, tiny_speech_encoder_decoder)
+LABELS = torch.tensor([[5, 6, 7]])
 
 
 def features(*lengths: int) -> list[torch.Tensor]:
@@ -33,6 +37,45 @@ def edit_weights(folder, change) -> None:
 def edit_config(folder, **changes) -> None:
     path = folder / "config.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
+# ----------------------------------------------------------------------------------- reference
+
+GOLDEN = sorted((Path(__file__).parent / "golden" / "encoder_decoder").glob("*.safetensors"))
+
+
+@pytest.mark.parametrize("path", GOLDEN, ids=lambda path: path.stem)
+def test_every_stage_gives_the_numbers_of_the_reference(path, tmp_path):
+    with safe_open(path, "pt") as file:
+        stored = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+        (tmp_path / "config.json").write_text(file.metadata()["config"])
+    weights = {key[7:]: stored.pop(key) for key in list(stored) if key.startswith("weight:")}
+    save_file(weights, tmp_path / "model.safetensors")
+    model = load_model(str(tmp_path), head="seq2seq")
+    values = stored["values"]
+
+    with torch.inference_mode():
+        output = model(values, labels=stored["labels"], output_hidden_states=True)
+        found = {
+            "first_hidden": output.hidden_states[0],
+            "middle_hidden": output.hidden_states[1],
+            "encoded": model.encode(values).last_hidden_state,
+            "logits": output.logits,
+            "loss": output.loss,
+        }
+        tokens = model.generate(values, num_beams=3, max_length=12, early_stopping=True)
+
+    for name, tensor in found.items():
+        torch.testing.assert_close(tensor, stored[name], rtol=0, atol=1e-4, msg=name)
+    assert tokens.tolist() == stored["generated"].tolist()
+
+
+@pytest.mark.parametrize("family", ["speech_to_text-", "speech_to_text_2-"])
+def test_golden_files_of_a_family_are_small(family):
+    sizes = [path.stat().st_size for path in GOLDEN if path.name.startswith(family)]
+
+    assert len(sizes) == 2
+    assert sum(sizes) <= 100_000
 
 
 # -------------------------------------------------------------------------------- forward pass
@@ -128,6 +171,37 @@ def test_model_can_be_trained(is_tied):
     assert [name for name, p in model.named_parameters() if p.grad is None] == []
 
 
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+@pytest.mark.parametrize("tiny", BOTH)
+def test_half_precision_stays_near_float32(tiny, dtype, tmp_path):
+    folder = tiny(folder=tmp_path)
+    values = torch.randn(1, 50, 80) if tiny is BOTH[0] else torch.randn(1, 4_000)
+
+    with torch.inference_mode():
+        exact = load_model(str(folder))(values, labels=LABELS).logits
+        rough = load_model(str(folder), dtype=dtype)(values, labels=LABELS).logits
+
+    assert rough.dtype == getattr(torch, dtype)
+    assert (exact - rough.float()).abs().max() < 0.15 * exact.abs().max()
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA")
+@pytest.mark.parametrize("tiny", BOTH)
+def test_accelerator_gives_the_numbers_of_the_cpu(tiny, tmp_path):
+    folder = tiny(folder=tmp_path)
+    items = features(60, 33) if tiny is BOTH[0] else [torch.randn(n) for n in (4_000, 2_000)]
+    values, lengths = padded_with_noise(items)
+    exact, model = load_model(str(folder)), load_model(str(folder), device="cuda")
+
+    with torch.inference_mode():
+        expected = exact(values, lengths, labels=LABELS.expand(2, -1))
+        found = model(values.cuda(), lengths.cuda(), labels=LABELS.expand(2, -1).cuda())
+
+    torch.testing.assert_close(found.logits.cpu(), expected.logits, rtol=1e-3, atol=1e-3)
+    texts = model.generate(values.cuda(), lengths.cuda(), max_length=9)
+    assert texts.tolist() == exact.generate(values, lengths, max_length=9).tolist()
+
+
 # -------------------------------------------------------------------------------------- config
 
 
@@ -215,15 +289,28 @@ def test_tokens_of_the_whole_model_stand_before_those_of_its_decoder():
     assert loud.decoder.decoder_start_token_id == 2
 
 
+@pytest.mark.parametrize("tiny", [tiny_model, *BOTH])
+@pytest.mark.parametrize("value", [-1, 1 << 24, 10**15, 10**30, "x", [], [10**18]])
+def test_no_config_value_ends_in_a_traceback(tiny, value, tmp_path):
+    folder = tiny(folder=tmp_path)
+    content = json.loads((folder / "config.json").read_text())
+    parts = [content, *(content[name] for name in ("encoder", "decoder") if name in content)]
+
+    for part in parts:
+        for key in part:
+            original, part[key] = part[key], value
+            (folder / "config.json").write_text(json.dumps(content))
+            with suppress(AsrkitError):
+                load_model(str(folder))
+            part[key] = original
+
+
 # ------------------------------------------------------------------------------------- loading
 
 
 def logits_of(folder) -> torch.Tensor:
     with torch.inference_mode():
         return load_model(str(folder))(features(20)[0][None], labels=LABELS).logits
-
-
-LABELS = torch.tensor([[5, 6, 7]])
 
 
 def test_tied_head_is_the_embedding_whatever_the_file_holds(tmp_path):

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import io
 import json
 from dataclasses import asdict
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-import sentencepiece
 import torch
 from safetensors.torch import save_file
 
@@ -18,35 +15,19 @@ from asrkit.models.speech_encoder_decoder import (
     SpeechEncoderDecoderModel,
 )
 from asrkit.models.speech_to_text import Speech2TextConfig, Speech2TextForConditionalGeneration
+from tests.sentencepieces import write_files
 from tests.tiny import tiny_config
 
 SPECIAL = ("<s>", "<pad>", "</s>", "<unk>")
-_SENTENCES = ("the cat sat on the mat", "a dog ran to the old house", "where is my red hat")
 _SIZES = {
     "d_model": 16, "decoder_layers": 2, "decoder_attention_heads": 2, "decoder_ffn_dim": 24,
 }  # fmt: skip
 
 
-@lru_cache
-def pieces(languages: tuple[str, ...] = ()) -> tuple[bytes, dict[str, int]]:
-    """A SentencePiece model, and the vocab.json beside it."""
-    file = io.BytesIO()
-    sentencepiece.SentencePieceTrainer.train(
-        sentence_iterator=iter(_SENTENCES),
-        model_writer=file,
-        vocab_size=28 + len(languages),
-        user_defined_symbols=[f"<lang:{code}>" for code in languages],
-        minloglevel=2,
-    )
-    model = sentencepiece.SentencePieceProcessor(model_proto=file.getvalue())
-    found = [model.id_to_piece(index) for index in range(model.get_piece_size())]
-    tokens = [*SPECIAL, *(piece for piece in found if piece not in SPECIAL)]
-    return file.getvalue(), {token: index for index, token in enumerate(tokens)}
-
-
 def tiny_writer(folder: Path, *, languages: tuple[str, ...] = (), seed: int = 0) -> Path:
     """A Speech2Text checkpoint; gives its folder."""
-    model_file, vocabulary = pieces(languages)
+    folder.mkdir(exist_ok=True, parents=True)
+    vocabulary = write_files(folder, languages=languages)
     config = Speech2TextConfig(
         **_SIZES,
         vocab_size=len(vocabulary),
@@ -54,6 +35,7 @@ def tiny_writer(folder: Path, *, languages: tuple[str, ...] = (), seed: int = 0)
         encoder_attention_heads=2,
         encoder_ffn_dim=24,
         conv_channels=16,
+        tie_word_embeddings=False,  # tied random embeddings repeat one token
     )
     torch.manual_seed(seed)
     model = Speech2TextForConditionalGeneration(config)
@@ -66,8 +48,13 @@ def tiny_writer(folder: Path, *, languages: tuple[str, ...] = (), seed: int = 0)
         model,
         {
             "config.json": asdict(config) | kinds,
-            "generation_config.json": {"num_beams": 3, "max_length": 12, "eos_token_id": 2},
-            "vocab.json": vocabulary,
+            "generation_config.json": {
+                "num_beams": 3,
+                "max_length": 12,
+                "decoder_start_token_id": 2,
+                "eos_token_id": 2,
+                "pad_token_id": 1,
+            },
             "tokenizer_config.json": tokenizer,
             "preprocessor_config.json": {
                 "feature_extractor_type": "Speech2TextFeatureExtractor",
@@ -75,7 +62,6 @@ def tiny_writer(folder: Path, *, languages: tuple[str, ...] = (), seed: int = 0)
             },
         },
     )
-    (folder / "sentencepiece.bpe.model").write_bytes(model_file)
     return folder
 
 

@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -414,9 +415,11 @@ class Console:
             segments: how wide subtitles are.
             results: calls `advance` while it works.
         """
+        from asrkit.formats import render
         from asrkit.inputs import FailedInput
 
-        with target.open(inputs, segments) as write, self.progress(inputs):
+        as_text = partial(render, options=segments)
+        with target.open(inputs, as_text) as write, self.progress(inputs):
             for index, result in enumerate(results):
                 write(index, result)
                 if isinstance(result, FailedInput):

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from asrkit.cli import _shared as shared
+from asrkit.cli.transcribe import DEMO_NOTE as SOURCE_DEMO_NOTE
 from asrkit.options import (
     TRANSLATION_MODEL,
     GenerationOptions,
@@ -63,7 +64,7 @@ def translate(
         str | None,
         typer.Option(
             metavar="SOURCE",
-            help="The CTC model of --source-text.",
+            help="The CTC model of --source-text, which it implies.",
             show_default=ModelOptions.model,
             rich_help_panel=_TRANSLATION,
         ),
@@ -115,9 +116,9 @@ def translate(
     With --source-text what was said stands before it, or above it in subtitles.
 
     Examples:
-      asrkit translate talk.mp3 -m facebook/s2t-medium-mustc-multilingual-st --target-lang fr
-      asrkit translate talk.mp3 -m facebook/s2t-wav2vec2-large-en-de -o talk.de.srt
-      asrkit translate talks/ -r --source-text -f tsv,json -o translations/
+      asrkit translate talk.mp3 --target-lang fr
+      asrkit translate talk.mp3 -m facebook/s2t-wav2vec2-large-en-de -o talk.srt
+      asrkit translate talks/ -r --source-text -f srt,json -o translations/
     """
     from asrkit.outputs import Target
 
@@ -158,6 +159,8 @@ def translate(
         set_num_threads(threads)
     if model is None:
         console.say(DEMO_NOTE)
+    if source_model == ModelOptions.model:
+        console.say(SOURCE_DEMO_NOTE.replace("--model", "--source-model"))
     generator = Generator.load(source)
     console.detail(generator.describe())
     results = translate_stream(

@@ -7,7 +7,7 @@ import io
 import json
 from collections.abc import Iterator, Mapping
 
-from asrkit.formats.registry import writer
+from asrkit.formats.registry import FORMATS
 from asrkit.formats.times import timed_segments
 from asrkit.options import SegmentOptions
 from asrkit.types import (
@@ -36,7 +36,7 @@ def error_row(source: str, error: Exception, *, id: str = "") -> str:
     )
 
 
-@writer("txt", is_joinable=True)
+@FORMATS.writer("txt", is_joinable=True)
 def write_txt(transcript: Transcript, options: SegmentOptions) -> str:
     """The text on one line. Silence is an empty line, so that many files stay one line each.
 
@@ -48,19 +48,19 @@ def write_txt(transcript: Transcript, options: SegmentOptions) -> str:
     return "\t".join(" ".join(text.splitlines()) for text in texts) + "\n"
 
 
-@writer("json")
+@FORMATS.writer("json")
 def write_json(transcript: Transcript, options: SegmentOptions) -> str:
     """Everything: `Transcript.to_dict` as indented JSON."""
     return json.dumps(transcript.to_dict(), ensure_ascii=False, allow_nan=False, indent=2) + "\n"
 
 
-@writer("jsonl", is_joinable=True)
+@FORMATS.writer("jsonl", is_joinable=True)
 def write_jsonl(transcript: Transcript, options: SegmentOptions) -> str:
     """Everything: `Transcript.to_dict` as JSON on one line."""
     return _json_line(transcript.to_dict())
 
 
-@writer("tsv", needs_times=True)
+@FORMATS.writer("tsv", needs_times=True)
 def write_tsv(transcript: Transcript, options: SegmentOptions) -> str:
     """Tab-separated rows under the header `start end text`, one per segment.
 
@@ -71,7 +71,7 @@ def write_tsv(transcript: Transcript, options: SegmentOptions) -> str:
     return "".join("\t".join(row) + "\n" for row in _table(transcript))
 
 
-@writer("csv", needs_times=True)
+@FORMATS.writer("csv", needs_times=True)
 def write_csv(transcript: Transcript, options: SegmentOptions) -> str:
     """The rows of tsv with commas, quoted as RFC 4180 says."""
     file = io.StringIO()
@@ -88,7 +88,7 @@ def _table(transcript: Transcript) -> Iterator[list[str]]:
         yield [*times, *(" ".join(text.split()) for text in texts)]
 
 
-@writer("words", suffix=".words.tsv", needs_times=True)
+@FORMATS.writer("words", suffix=".words.tsv", needs_times=True)
 def write_words(transcript: Transcript, options: SegmentOptions) -> str:
     """Tab-separated rows under the header `start end score word note`, one per word.
 

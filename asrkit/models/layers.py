@@ -69,6 +69,10 @@ IGNORED_KEYS |= frozenset(
     " use_bfloat16".split()
 )
 
+# No number of a config that is meant is larger; config.json may come from anyone.
+MAX_SIZE = 1 << 24
+MAX_LAYERS = 1000  # more are a mistake, or meant to keep the machine busy
+
 ConfigT = TypeVar("ConfigT")
 
 
@@ -98,14 +102,15 @@ def _coerce(key: str, value: Any, default: Any) -> Any:
     if default is None and value is None:
         return None
     if wanted is tuple and isinstance(value, (list, tuple)):
-        if all(type(item) is int and item > 0 for item in value) and value:
+        if all(type(item) is int and 0 < item <= MAX_SIZE for item in value) and value:
             return tuple(value)
     elif wanted is float and type(value) in (int, float):
         return float(value)
-    elif type(value) is wanted:
+    elif type(value) is wanted and (wanted is not int or abs(value) <= MAX_SIZE):
         return value
     expected = "a list of positive integers" if wanted is tuple else wanted.__name__
-    raise CheckpointError(f"config.json: {key} is {value!r}, expected {expected}")
+    limit = f" up to {MAX_SIZE}" if wanted in (int, tuple) else ""
+    raise CheckpointError(f"config.json: {key} is {value!r}, expected {expected}{limit}")
 
 
 def require(key: str, value: object, implemented: Collection[object]) -> None:

@@ -77,8 +77,11 @@ def build_model(
             )
     except CheckpointError as error:
         raise error.about(checkpoint.id) from error
-    with torch.device("meta"):
-        module = model_class(settings).to(DTYPES[dtype])
+    try:
+        with torch.device("meta"):
+            module = model_class(settings).to(DTYPES[dtype])
+    except RuntimeError as error:  # "Storage size calculation overflowed with sizes ..."
+        raise CheckpointError(f"{checkpoint.id}: no model has these sizes: {error}") from error
     has_head = model_class is not family.HEADS.get("base")
     tensors = family.rename_keys(checkpoint.load_tensors(), config, head=has_head)
     if "lm_head.weight" in module.state_dict() and "lm_head.weight" not in tensors:
@@ -110,7 +113,7 @@ def is_encoder_decoder(checkpoint: Checkpoint) -> bool:
 
 def _family(checkpoint: Checkpoint) -> ModuleType:
     kind = checkpoint.config.get("model_type")
-    if kind not in FAMILIES:
+    if not isinstance(kind, str) or kind not in FAMILIES:
         raise CheckpointError(
             f"{checkpoint.id}: model_type {kind!r} is not supported",
             hint=f"supported are {', '.join(FAMILIES)}",
@@ -122,14 +125,15 @@ def _implementation(checkpoint: Checkpoint, head: str | None) -> tuple[ModuleTyp
     """The family's module and the class of its head."""
     family = _family(checkpoint)
     if head is None:
-        architectures = checkpoint.config.get("architectures") or ["nothing"]
+        names = checkpoint.config.get("architectures")
+        name = str(names[0]) if isinstance(names, list) and names else "nothing"
         by_name = {cls.__name__: cls for cls in family.HEADS.values()}
-        if architectures[0] not in by_name:
+        if name not in by_name:
             raise CheckpointError(
-                f"{checkpoint.id}: the architecture {architectures[0]!r} is not supported",
+                f"{checkpoint.id}: the architecture {name!r} is not supported",
                 hint=f"supported are {', '.join(by_name)}; head= chooses one of them",
             )
-        return family, by_name[architectures[0]]
+        return family, by_name[name]
     if head not in family.HEADS:
         raise UsageError(f"head {head!r} is not one of {', '.join(family.HEADS)}")
     return family, family.HEADS[head]

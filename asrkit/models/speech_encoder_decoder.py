@@ -117,8 +117,7 @@ class SpeechEncoderDecoderModel(EncoderDecoder):
     config_class: ClassVar[type[SpeechEncoderDecoderConfig]] = SpeechEncoderDecoderConfig
 
     def __init__(self, config: SpeechEncoderDecoderConfig) -> None:
-        super().__init__()
-        self.config = config
+        super().__init__(config)
         width = config.decoder.d_model
         self.encoder = ENCODERS[config.encoder_type](config.encoder)
         self.enc_to_dec_proj = None

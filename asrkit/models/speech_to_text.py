@@ -27,15 +27,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from asrkit.errors import CheckpointError
-from asrkit.models.decoder import (
-    MAX_LAYERS,
-    MAX_SIZE,
-    DecoderCache,
-    DecoderConfig,
-    TextDecoder,
-)
+from asrkit.models.decoder import DecoderCache, DecoderConfig, TextDecoder
 from asrkit.models.layers import (
     ACTIVATIONS,
+    MAX_LAYERS,
+    MAX_SIZE,
     Attention,
     EncoderOutput,
     conv_length,
@@ -207,12 +203,18 @@ class EncoderDecoder(nn.Module, ABC):
     """A model that reads speech and writes tokens, one after the other.
 
     Attributes:
-        generation: how it is meant to be decoded; `load_model` reads it from the checkpoint.
+        config: says among other things which tokens start and pad a text.
+        generation: how `generate` decodes; `load_model` reads it from the checkpoint.
     """
 
     base_prefix: ClassVar[str] = ""
-    config: Any
-    generation = GenerationSettings()
+
+    def __init__(self, config: Any) -> None:
+        super().__init__()
+        self.config = config
+        self.generation = GenerationSettings(
+            decoder_start_token_id=config.decoder_start_token_id, pad_token_id=config.pad_token_id
+        )
 
     @abstractmethod
     def encode(
@@ -286,11 +288,11 @@ class EncoderDecoder(nn.Module, ABC):
 
     def start(self, states: Tensor, lengths: Tensor | None = None) -> DecoderCache:
         """Begin texts about encoder states (B, F, D) of `lengths` (B,) valid frames."""
-        return self.text_decoder.start(states, lengths)
+        return self.text_decoder.start(states, lengths, head=self.output_weight)
 
     def step(self, tokens: Tensor, cache: DecoderCache) -> Tensor:
         """Append tokens (B, W) to the texts; gives logits (B, W, V) of the next."""
-        return F.linear(self.text_decoder.step(tokens, cache), self.output_weight)
+        return self.text_decoder.step(tokens, cache)
 
     @torch.inference_mode()
     def generate(self, values: Tensor, lengths: Tensor | None = None, **options: Any) -> Tensor:
@@ -307,9 +309,9 @@ class EncoderDecoder(nn.Module, ABC):
         settings = dataclasses.replace(self.generation, **options)
         encoded = self.encode(values, lengths)
         found = search(self, encoded.last_hidden_state, encoded.lengths, settings)
-        rows = [torch.tensor(best.tokens) for best, *_ in found]
+        rows = [torch.tensor(best.tokens, device=values.device) for best, *_ in found]
         return nn.utils.rnn.pad_sequence(
-            rows, batch_first=True, padding_value=self.config.pad_token_id
+            rows, batch_first=True, padding_value=settings.pad_token_id
         )
 
 
@@ -367,8 +369,7 @@ class Speech2TextForConditionalGeneration(EncoderDecoder):
     base_prefix: ClassVar[str] = "model"
 
     def __init__(self, config: Speech2TextConfig) -> None:
-        super().__init__()
-        self.config = config
+        super().__init__(config)
         self.model = Speech2TextModel(config)
         self.lm_head = None
         if not config.tie_word_embeddings:

@@ -28,11 +28,13 @@ from torch.nn.utils.parametrizations import weight_norm
 from asrkit.errors import CheckpointError
 from asrkit.models.layers import (
     ACTIVATIONS,
+    MAX_LAYERS,
     Attention,
     EncoderOutput,
     conv_length,
     read_config,
     require,
+    require_range,
     valid_mask,
 )
 
@@ -75,6 +77,7 @@ class Wav2Vec2Config:
         require("feat_extract_activation", self.feat_extract_activation, ACTIVATIONS)
         require("hidden_act", self.hidden_act, ACTIVATIONS)
         require("ctc_loss_reduction", self.ctc_loss_reduction, ("sum", "mean", "none"))
+        require_range(self, "num_hidden_layers num_adapter_layers", 0, MAX_LAYERS)
         sizes = {len(self.conv_dim), len(self.conv_kernel), len(self.conv_stride)}
         if len(sizes) != 1:
             raise CheckpointError(

@@ -90,6 +90,7 @@ def write_stream(
     """
     settings = generator.settings(options.generation, language)
     writer = _Writer(generator, options, settings, listener, on_progress)
+    language = language or generator.vocabulary.target_language
     in_results = _in_results(options, settings, language, listener)
     rate = writer.sample_rate
     cut = partial(cut_at_pauses, length=writer.length, sample_rate=rate)
@@ -154,12 +155,17 @@ class _Writer:
         on_progress: Callable[[float], None] | None,
     ) -> None:
         self.sample_rate = generator.frontend.sample_rate
-        self.length = max(1, round(options.chunk_length * self.sample_rate))
+        self.length = round(options.chunk_length * self.sample_rate)
         self._generator = generator
         self._options = options
         self._settings = settings
         self._listener = listener
         self._on_progress = on_progress
+        if self.length < _SHORTEST * self.sample_rate:
+            raise UsageError(
+                f"pieces of {options.chunk_length:g} s are shorter than one window of the model",
+                hint="make the chunk length some seconds",
+            )
         if listener is not None:
             other = listener.recognizer.frontend.sample_rate
             if other != self.sample_rate:

@@ -100,24 +100,24 @@ class Generator:
     def _language_id(self, language: str | None) -> int | None:
         known = self.vocabulary.languages
         language = language or self.vocabulary.target_language
-        if language in known:
-            return known[language]
-        if language is not None and not known:
+        if language is None:
+            if known and self.model.generation.forced_bos_token_id is None:
+                raise UsageError(
+                    f"{self.info.id} writes several languages, and none is chosen",
+                    hint=f"asrkit translate --target-lang with one of {', '.join(sorted(known))}",
+                )
+            return None
+        if not known:
             raise UsageError(
                 f"{self.info.id} writes one language, and {language!r} cannot be chosen",
                 hint="leave out the target language",
             )
-        if language is not None:
+        if language not in known:
             raise UsageError(
                 f"{self.info.id} does not write {language!r}",
                 hint=f"it writes {', '.join(sorted(known))}",
             )
-        if known and self.model.generation.forced_bos_token_id is None:
-            raise UsageError(
-                f"{self.info.id} writes several languages, and none is chosen",
-                hint=f"asrkit translate --target-lang with one of {', '.join(sorted(known))}",
-            )
-        return None
+        return known[language]
 
 
 def load_speech_model(options: ModelOptions) -> Recognizer | Generator:

@@ -37,6 +37,9 @@ from asrkit.types import (
     Transcript,
 )
 
+# Flags that are not called as their options.
+_FLAGS = {"use_lm": "no-lm", "no_repeat_ngram_size": "no-repeat-ngram"}
+
 
 def transcribe(
     inputs: Any, model: str | Recognizer | Generator | None = None, **options: Any
@@ -150,7 +153,7 @@ def _changed(options: Any) -> list[str]:
         for item in fields(options)
         if getattr(options, item.name) != getattr(default, item.name)
     ]
-    return ["--" + {"use_lm": "no-lm"}.get(name, name.replace("_", "-")) for name in names]
+    return ["--" + _FLAGS.get(name, name.replace("_", "-")) for name in names]
 
 
 def _word_finder(recognizer: Recognizer, options: TranscribeOptions) -> Listener:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asrkit.errors import CheckpointError
-from asrkit.text.files import check_class, clean_up, indices, string_setting
+from asrkit.text.files import class_of, clean_up, indices, string_setting
 from asrkit.types import Hypothesis, TextSpan, TokenSpan
 
 _SPACE = " "
@@ -59,7 +59,7 @@ class CTCVocabulary:
         Raises:
             CheckpointError: not such a table, no entry for the language, or no blank in it.
         """
-        check_class(tokenizer_config, "Wav2Vec2CTCTokenizer")
+        class_of(tokenizer_config, "Wav2Vec2CTCTokenizer")
         setting = partial(string_setting, tokenizer_config, special_tokens_map)
         table = _table_of(vocabulary, tokenizer_config.get("target_lang"))
         index_to_token = {index: token for token, index in indices(added_tokens).items()}

@@ -55,15 +55,16 @@ def string_setting(
     return value
 
 
-def check_class(tokenizer_config: Mapping[str, Any], expected: str) -> None:
-    """Refuse the files of another tokenizer.
+def class_of(tokenizer_config: Mapping[str, Any], *expected: str) -> str:
+    """Which of the expected tokenizers the files are of; the first where they do not say.
 
     Raises:
-        CheckpointError: tokenizer_config.json names one.
+        CheckpointError: of another one.
     """
-    kind = tokenizer_config.get("tokenizer_class", expected)
-    if kind != expected:
+    kind: str = tokenizer_config.get("tokenizer_class", expected[0])
+    if kind not in expected:
         raise CheckpointError(
             f"tokenizer_config.json: tokenizer_class {kind!r} is not supported, "
-            f"expected {expected!r}"
+            f"expected {' or '.join(map(repr, expected))}"
         )
+    return kind

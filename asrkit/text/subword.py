@@ -6,15 +6,15 @@ Source: Speech2TextTokenizer of transformers 4.56.2, Speech2Text2Tokenizer of tr
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from asrkit.errors import CheckpointError, UsageError
-from asrkit.text.files import check_class, clean_up, indices, string_setting
+from asrkit.text.files import class_of, clean_up, indices, string_setting
 
 if TYPE_CHECKING:
     from sentencepiece import SentencePieceProcessor
@@ -58,9 +58,13 @@ class TokenTable:
         special_tokens_map: Mapping[str, Any],
         added_tokens: Mapping[str, Any],
     ) -> TokenTable:
+        """Read the parsed files of a tokenizer, as the vocabularies do."""
         if not isinstance(vocabulary, Mapping) or not vocabulary:
             raise CheckpointError("vocab.json: expected an object of tokens and indices")
         ids = indices(added_tokens) | indices(vocabulary)
+        for token in ids:
+            if not _is_unicode(token):
+                raise CheckpointError(f"vocab.json: the token {token!r} is not Unicode text")
         setting = partial(string_setting, tokenizer_config, special_tokens_map)
         named = {name: setting(name, token) for name, token in _SPECIAL_TOKENS.items()}
         for name in ("eos_token", "unk_token"):
@@ -85,11 +89,22 @@ class TokenTable:
         return re.compile(f"({'|'.join(map(re.escape, longest_first))})")
 
     def id(self, token: str) -> int:
+        """The index of a token; that of the unknown token for one without."""
         return self.ids.get(token, self.ids[self.unknown])
 
-    def parts(self, text: str) -> list[str]:
-        """Cut text at the special tokens that it names; they are every second part."""
-        return self._pattern.split(text)
+    def encode(
+        self, text: str, cut: Callable[[str], Iterable[str]], *, is_lower_case: bool
+    ) -> list[int]:
+        """The indices of a text, cut into pieces between the special tokens that it names."""
+        pieces = list[str]()
+        for position, part in enumerate(self._pattern.split(text)):
+            if position % 2:  # a special token
+                pieces.append(part)
+                continue
+            # PARITY: character by character, so that a final Σ becomes σ, as in release 4 of
+            # transformers; release 5 no longer lowers anything.
+            pieces += cut("".join(map(str.lower, part)) if is_lower_case else part)
+        return [self.id(piece) for piece in pieces]
 
     def texts(self, token_ids: Iterable[int], *, skip_special_tokens: bool) -> list[str]:
         """The tokens of indices; the unknown token for one that the vocabulary does not name."""
@@ -142,7 +157,7 @@ class Speech2TextVocabulary:
         Raises:
             CheckpointError: not such files, or no token for the language they choose.
         """
-        check_class(tokenizer_config, "Speech2TextTokenizer")
+        class_of(tokenizer_config, "Speech2TextTokenizer")
         tokens = TokenTable.from_files(
             vocabulary,
             tokenizer_config=tokenizer_config,
@@ -201,16 +216,10 @@ class Speech2TextVocabulary:
         """
         if language is None and self.languages:
             language = self.target_language or next(iter(self.languages))
-        pieces = []
-        for position, part in enumerate(self.tokens.parts(text)):
-            if position % 2:
-                pieces.append(part)
-                continue
-            # By character, as the reference does: a final Σ is σ. Release 5 of it no longer does.
-            part = "".join(map(str.lower, part)) if self.is_lower_case else part
-            pieces += self.processor.encode(part, out_type=str)
+        cut = partial(self.processor.encode, out_type=str)
+        pieces = self.tokens.encode(text, cut, is_lower_case=self.is_lower_case)
         prefix = [] if language is None else [self.language_id(language)]
-        return [*prefix, *map(self.tokens.id, pieces), self.tokens.ids[self.tokens.end]]
+        return [*prefix, *pieces, self.tokens.ids[self.tokens.end]]
 
     def decode(self, token_ids: Iterable[int], *, skip_special_tokens: bool = True) -> str:
         """The text of indices; special tokens are left out, or stand between what they divide."""
@@ -236,18 +245,19 @@ class Speech2Text2Vocabulary:
     Attributes:
         tokens: the tokens and their indices.
         merges: rank of each pair of symbols that become one; None if the model only decodes.
-        languages: none, the model writes one language.
-        target_language: None, for the same reason.
         is_lower_case: whether text is put in lower case before it is encoded.
         clean_up: whether spaces before punctuation are removed.
+        languages: none, as the model writes one language.
+        target_language: None, for the same reason.
     """
 
     tokens: TokenTable
     merges: Mapping[tuple[str, ...], int] | None = None
-    languages: Mapping[str, int] = field(default_factory=dict)
-    target_language: str | None = None
     is_lower_case: bool = False
     clean_up: bool = True
+
+    languages: ClassVar[Mapping[str, int]] = {}
+    target_language: ClassVar[str | None] = None
 
     @classmethod
     def from_files(
@@ -271,7 +281,7 @@ class Speech2Text2Vocabulary:
         Raises:
             CheckpointError: not such files.
         """
-        check_class(tokenizer_config, "Speech2Text2Tokenizer")
+        class_of(tokenizer_config, "Speech2Text2Tokenizer")
         ranks = None
         if merges is not None:
             # PARITY: the reference takes the last line for empty, whether it is or not.
@@ -300,21 +310,16 @@ class Speech2Text2Vocabulary:
                 "text cannot be cut into tokens: the model has no merges.txt",
                 hint="such a model writes text, but cannot take any",
             )
-        pieces = []
-        for position, part in enumerate(self.tokens.parts(text)):
-            if position % 2:
-                pieces.append(part)
-                continue
-            part = "".join(map(str.lower, part)) if self.is_lower_case else part
-            for word in part.split():
-                pieces += self._split(word)
-        return [self.tokens.id(piece) for piece in pieces]
+        return self.tokens.encode(text, self._cut, is_lower_case=self.is_lower_case)
 
     def decode(self, token_ids: Iterable[int], *, skip_special_tokens: bool = True) -> str:
         """The text of indices; special tokens are left out, or stand in it like words."""
         tokens = self.tokens.texts(token_ids, skip_special_tokens=skip_special_tokens)
         text = " ".join(tokens).replace(f"{_CONTINUED} ", "")
         return clean_up(text) if self.clean_up else text
+
+    def _cut(self, text: str) -> list[str]:
+        return [piece for word in text.split() for piece in self._split(word)]
 
     def _split(self, word: str) -> list[str]:
         """Merge the characters of a word, always the pair of the lowest rank first.
@@ -341,11 +346,18 @@ class Speech2Text2Vocabulary:
 def _contents(name: str, tokens: Any) -> list[str]:
     """The texts of a list or table of special tokens, each of which may be an object."""
     values = list(tokens.values()) if isinstance(tokens, Mapping) else tokens or []
-    if isinstance(values, list):
-        texts = [token.get("content") if isinstance(token, Mapping) else token for token in values]
-        if all(isinstance(text, str) for text in texts):
-            return texts
-    raise CheckpointError(f"tokenizer: {name} is {tokens!r}, expected a list of strings")
+    values = values if isinstance(values, list) else [None]
+    texts: list[Any] = [
+        token.get("content") if isinstance(token, Mapping) else token for token in values
+    ]
+    if not all(isinstance(text, str) for text in texts):
+        raise CheckpointError(f"tokenizer: {name} is {tokens!r}, expected a list of strings")
+    return texts
+
+
+def _is_unicode(text: str) -> bool:
+    """Whether a text can be written; JSON may hold halves of characters."""
+    return not any("\ud800" <= character <= "\udfff" for character in text)
 
 
 def _load_sentencepiece(path: Path) -> SentencePieceProcessor:

