@@ -276,7 +276,7 @@ EXAMPLES = (
     ("time.opus", "IT IS HALF PAST", Voice("espeak", "en-us+f4")),
     ("date.opus", "MY BIRTHDAY IS", Voice("espeak", "en-gb+Andy")),
     ("command.opus", "TURN ON THE COMPUTER", Voice("espeak", "en-gb-x-rp")),
-    ("reminder.opus", "REMIND ME TO CALL", Voice("flite", "slt")),
+    ("alarm.opus", "WAKE ME UP AT", Voice("flite", "slt")),
 )
 """Clips to make: the file, how the sentence begins, and who speaks."""
 

@@ -379,15 +379,21 @@ def main() -> None:
     if options.rank is not None:
         work_as_rank(options, Trainer)
         return
-    pieces_path = options.work / "pieces.model"
-    corpus = translations(options.seed, options.utterances)
     if not (options.work / "checkpoint.pt").exists():
         synthesise(open_store(options), options.utterances)
-        make_pieces(pieces_path, corpus.values())
+        make_pieces(
+            options.work / "pieces.model",
+            translations(options.seed, options.utterances).values(),
+        )
     pronunciations(options)
     train_in_processes(options)
+    finish(options)
+
+
+def finish(options: argparse.Namespace) -> None:
+    """Export what the work directory holds, measure it, and write its card and its examples."""
     state = torch.load(options.work / "checkpoint.pt", weights_only=True)
-    generator = export(state["model"], pieces_path, options.out)
+    generator = export(state["model"], options.work / "pieces.model", options.out)
     scores = [measure(generator, *item) for item in evaluation_sets().items()]
     utterances = open_store(options).utterances()
     facts = {
