@@ -23,8 +23,9 @@ _SEGMENTS = SegmentOptions()
 _TRANSLATION = "Translation"
 
 DEMO_NOTE = (
-    "note: no --model given; the embedded demo model knows a few hundred English words of "
-    "synthetic speech. For real speech: --model facebook/s2t-medium-mustc-multilingual-st"
+    "note: no --model given; the embedded demo model translates times, dates, numbers and simple "
+    "commands in synthetic English to French or German. For real speech: --model "
+    "facebook/s2t-medium-mustc-multilingual-st"
 )
 
 

@@ -234,7 +234,7 @@ def align_emissions(
         duration=0.0,
         text=" ".join(segment.text for segment in result),
         segments=tuple(_at_level(segment, options.level) for segment in result),
-        options={"decoder": "align", **asdict(options)},
+        options={**asdict(options), "decoder": "align", "stride": options.transcribing().context},
         warnings=tuple(_warnings(result, is_wrong=is_wrong)),
     )
     labels = (*(vocabulary.token(index) for index in range(width)), "*", " ")

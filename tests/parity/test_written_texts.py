@@ -9,6 +9,8 @@ import asrkit
 from tests.tiny_writer import tiny_writer
 
 transformers = pytest.importorskip("transformers")
+if not transformers.__version__.startswith("5."):
+    pytest.skip("Speech2Text is compared with transformers 5", allow_module_level=True)
 
 pytestmark = pytest.mark.parity
 RATE = 16_000
