@@ -22,14 +22,9 @@ What makes it fit into an hour (measured on two cores; each line is worth a fact
 from __future__ import annotations
 
 import argparse
-import json
 import logging
 import math
-import os
 import random
-import subprocess
-import sys
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,10 +32,18 @@ from pathlib import Path
 import domain_lm
 import numpy as np
 import torch
-import torch.distributed as dist
-import torch.nn.functional as F
 from demo_checkpoint import CONFIG, encode, export, make_examples, measure, write_card
 from demo_corpus import vocabulary
+from demo_parallel import (
+    Losses,
+    ParallelTrainer,
+    PhonemeLabels,
+    ctc_sum,
+    load_pronunciations,
+    pad,
+    train_in_processes,
+    work_as_rank,
+)
 from demo_speech import (
     HELD_OUT_SPEAKER,
     SAMPLE_RATE,
@@ -51,15 +54,8 @@ from demo_speech import (
     SpeechStore,
     Utterance,
     evaluation_sets,
-    pronounce,
 )
-from demo_training import (
-    WORKER_ENVIRONMENT,
-    MasterWeights,
-    cosine_rate,
-    fix_first_layer,
-    synthesise,
-)
+from demo_training import cosine_rate, fix_first_layer, synthesise
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
@@ -81,8 +77,6 @@ BATCH_SECONDS = 28.0
 DIGIT_SHARE = 0.13
 POLISH_DIGIT_SHARE = 0.35
 JOINED_SHARE = 0.07
-SAVE_EVERY_S = 180.0
-LOG_EVERY_STEPS = 100
 
 
 # ------------------------------------------------------------------------------------------ data
@@ -235,45 +229,9 @@ class BatchMaker:
         return text, samples
 
 
-class Labels:
-    """Targets of both CTC losses."""
-
-    def __init__(self, pronunciations: dict[str, Sequence[str]]) -> None:
-        """Number the phonemes from 1; 0 is the blank."""
-        phonemes = sorted({p for spoken in pronunciations.values() for p in spoken})
-        self.num_phonemes = len(phonemes) + 1
-        numbers = {phoneme: number for number, phoneme in enumerate(phonemes, start=1)}
-        self._phonemes = {
-            word: [numbers[p] for p in spoken] for word, spoken in pronunciations.items()
-        }
-
-    def letters(self, texts: Sequence[str]) -> Tensor:
-        """(B, L) token ids, padded with -100."""
-        return _pad([encode(text) for text in texts])
-
-    def phonemes(self, texts: Sequence[str]) -> Tensor:
-        """(B, L) phoneme ids, padded with -100."""
-        return _pad([[p for word in text.split() for p in self._phonemes[word]] for text in texts])
-
-
-def _pad(rows: Sequence[Sequence[int]]) -> Tensor:
-    padded = torch.full((len(rows), max(map(len, rows))), -100)
-    for target, row in zip(padded, rows, strict=True):
-        target[: len(row)] = torch.tensor(row)
-    return padded
-
-
 def open_store(options: argparse.Namespace) -> SpeechStore:
     """The corpus in the work directory."""
     return SpeechStore(options.work / "speech", seed=options.seed, num_shards=options.processes)
-
-
-def load_pronunciations(path: Path) -> dict[str, Sequence[str]]:
-    """Read, or make and keep, the phonemes of every word."""
-    if not path.exists():
-        path.write_text(json.dumps({word: pronounce(word) for word in vocabulary()}))
-    found: dict[str, Sequence[str]] = json.loads(path.read_text())
-    return found
 
 
 # ----------------------------------------------------------------------------------------- model
@@ -304,16 +262,6 @@ class Learner(nn.Module):
         return ctc_sum(out.logits, letters), ctc_sum(logits, phonemes)
 
 
-def ctc_sum(logits: Tensor, labels: Tensor) -> Tensor:
-    """CTC loss, summed over the batch; an item with too few frames counts nothing."""
-    log_probs = F.log_softmax(logits, dim=-1, dtype=torch.float32).transpose(0, 1)  # (F, B, V)
-    frames = torch.full((len(labels),), len(log_probs))
-    is_label = labels >= 0
-    return F.ctc_loss(
-        log_probs, labels[is_label], frames, is_label.sum(-1), reduction="sum", zero_infinity=True
-    )
-
-
 # -------------------------------------------------------------------------------------- training
 
 
@@ -333,136 +281,45 @@ def learning_rate(progress: float, step: int) -> float:
     )
 
 
-class Trainer:
-    """One of the processes that train; all hold the same weights at every step."""
+class Trainer(ParallelTrainer):
+    """Letters and phonemes of sentences and digits."""
 
-    def __init__(self, options: argparse.Namespace, rank: int) -> None:
-        """Build the model, or read it from the work directory's checkpoint."""
-        self.rank = rank
-        self.num_ranks = options.processes
-        self.limit_s = options.minutes * 60
-        self.path = options.work / "checkpoint.pt"
-        self.labels = Labels(load_pronunciations(options.work / "pronunciations.json"))
-        self.learner = Learner(self.labels.num_phonemes, options.seed)
-        # The sums: both losses and the number of letters.
-        self.weights = MasterWeights(self.learner, num_sums=3)
-        self.step = 0
-        self.elapsed_s = 0.0
-        self.hours_seen = 0.0
-        if self.path.exists():
-            self._resume()
-        recordings = DigitRecordings(options.digits) if options.digits else None
+    def __init__(self, options: argparse.Namespace) -> None:
+        """Build the model and open the corpus."""
+        self.phonemes = PhonemeLabels(pronunciations(options))
+        super().__init__(options, Learner(self.phonemes.num_labels, options.seed), num_parts=2)
         self.batches = BatchMaker(
             open_store(options),
-            recordings,
+            DigitRecordings(options.digits) if options.digits else None,
             seed=options.seed + self.step,
-            rank=rank,
+            rank=self.rank,
             num_ranks=self.num_ranks,
         )
 
-    def _resume(self) -> None:
-        state = torch.load(self.path, weights_only=True)
-        self.weights.load(state)
-        self.step, self.elapsed_s = state["step"], state["elapsed_s"]
-        self.hours_seen = state["hours_seen"]
-        log.info("resumed at step %d after %.1f minutes", self.step, self.elapsed_s / 60)
+    def rate(self, progress: float) -> float:
+        """As `learning_rate`."""
+        return learning_rate(progress, self.step)
 
-    def save(self) -> None:
-        """Write the checkpoint, never half of one."""
-        state = {
-            **self.weights.state(),
-            "step": self.step,
-            "elapsed_s": self.elapsed_s,
-            "hours_seen": self.hours_seen,
-            "model": self.weights.exact(self.learner.model),
-        }
-        torch.save(state, self.path.with_suffix(".new"))
-        self.path.with_suffix(".new").replace(self.path)
-
-    def run(self) -> None:
-        """Train until the time is over."""
-        saved = time.monotonic()
-        started = saved - self.elapsed_s
-        shown = (0.0, 0.0, 0.0)
-        while self.elapsed_s < self.limit_s:
-            progress = self.elapsed_s / self.limit_s
-            letters, phonemes, count = self._one_step(progress)
-            self.step += 1
-            shown = (shown[0] + letters, shown[1] + phonemes, shown[2] + count)
-            # Ranks must agree on the time, as it steers the learning rate: rank 0 tells it.
-            clock = torch.tensor([time.monotonic() - started])
-            if self.num_ranks > 1:
-                dist.broadcast(clock, 0)
-            self.elapsed_s = float(clock)
-            if self.step % LOG_EVERY_STEPS == 0 and self.rank == 0:
-                log.info(
-                    "step %6d  %5.1f of %.0f min  rate %.1e  letters %.3f  phonemes %.3f  %.1f h",
-                    *(self.step, self.elapsed_s / 60, self.limit_s / 60),
-                    *(learning_rate(progress, self.step), shown[0] / shown[2]),
-                    *(shown[1] / shown[2], self.hours_seen),
-                )
-                shown = (0.0, 0.0, 0.0)
-            if self.rank == 0 and time.monotonic() - saved > SAVE_EVERY_S:
-                self.save()
-                saved = time.monotonic()
-        if self.rank == 0:
-            self.save()
-
-    def _one_step(self, progress: float) -> tuple[float, float, float]:
+    def losses(self, progress: float) -> Losses:
+        """Short utterances first, more digits at the end."""
         if progress < CURRICULUM_UNTIL:
             batch = self.batches.draw(1.2 + 6.0 * progress / CURRICULUM_UNTIL, augment=False)
         else:
             share = DIGIT_SHARE if progress < POLISH_FROM else POLISH_DIGIT_SHARE
             batch = self.batches.draw(math.inf, augment=True, digit_share=share)
-        targets = self.labels.letters(batch.texts), self.labels.phonemes(batch.texts)
-        letters, phonemes = self.learner(batch.values, *targets)
-        (letters + PHONEME_WEIGHT * phonemes).backward()
-        self.weights.collect()
-        flat = self.weights.flat
-        count = float((targets[0] >= 0).sum())
-        flat[-3:] = torch.tensor([letters.item(), phonemes.item(), count])
-        if self.num_ranks > 1:
-            dist.all_reduce(flat)
-        # Loss per letter: a share of all, as every process has some of them.
-        self.weights.step(learning_rate(progress, self.step), divisor=float(flat[-1]))
-        self.hours_seen += batch.values.numel() * self.num_ranks / SAMPLE_RATE / 3600
-        letters_sum, phonemes_sum, count = flat[-3:].tolist()
-        return letters_sum, phonemes_sum, count
-
-
-def work_as_rank(options: argparse.Namespace) -> None:
-    """Be one of the training processes."""
-    torch.set_num_threads(1)
-    if options.processes > 1:
-        meeting = f"file://{(options.work / 'rendezvous').resolve()}"
-        dist.init_process_group(
-            "gloo", init_method=meeting, rank=options.rank, world_size=options.processes
+        labels = pad([encode(text) for text in batch.texts])
+        letters, phonemes = self.learner(batch.values, labels, self.phonemes(batch.texts))
+        return Losses(
+            letters + PHONEME_WEIGHT * phonemes,
+            {"letters": letters, "phonemes": phonemes},
+            num_targets=int((labels >= 0).sum()),
+            seconds=batch.values.numel() / SAMPLE_RATE,
         )
-    Trainer(options, options.rank).run()
-    if options.processes > 1:
-        dist.destroy_process_group()
 
 
-def train(options: argparse.Namespace) -> None:
-    """Start the training processes and wait for them.
-
-    Raises:
-        SystemExit: one of them failed.
-    """
-    path = options.work / "checkpoint.pt"
-    if path.exists() and torch.load(path, weights_only=True)["elapsed_s"] >= options.minutes * 60:
-        return
-    load_pronunciations(options.work / "pronunciations.json")
-    (options.work / "rendezvous").unlink(missing_ok=True)
-    command = [sys.executable, *sys.argv, "--rank"]
-    environment = os.environ | WORKER_ENVIRONMENT
-    workers = [
-        subprocess.Popen([*command, str(rank)], env=environment)
-        for rank in range(options.processes)
-    ]
-    failed = [worker for worker in workers if worker.wait() != 0]
-    if failed:
-        raise SystemExit(f"{len(failed)} training processes failed")
+def pronunciations(options: argparse.Namespace) -> dict[str, Sequence[str]]:
+    """The phonemes of every word."""
+    return load_pronunciations(options.work / "pronunciations.json", vocabulary())
 
 
 # ------------------------------------------------------------------------------------------ main
@@ -490,11 +347,12 @@ def main() -> None:
     options = parse_options()
     options.work.mkdir(parents=True, exist_ok=True)
     if options.rank is not None:
-        work_as_rank(options)
+        work_as_rank(options, Trainer)
         return
     if not (options.work / "checkpoint.pt").exists():
         synthesise(open_store(options), options.utterances)
-    train(options)
+    pronunciations(options)
+    train_in_processes(options)
     state = torch.load(options.work / "checkpoint.pt", weights_only=True)
     recognizer = export(state["model"], options.out)
     domain_lm.build(options.out)
