@@ -117,7 +117,7 @@ def measure(generator: Generator, name: str, clips: Sequence[Clip]) -> Score:
         num_right = sum(a == b for a, b in zip(written, wanted, strict=True))
         share_right[language] = 100 * num_right / len(clips)
     score = Score(name, len(clips), share_right)
-    log.info("%-24s %4d clips  right %s", name, len(clips), share_right)
+    log.info("%-36s %4d clips  right %s", name, len(clips), share_right)
     return score
 
 
@@ -221,27 +221,29 @@ hears becomes a sentence of that grammar. From a microphone expect nothing.
 
 ## Results
 
-Percent of clips whose translation is right to the letter, with the files of this folder in float32,
-decoded as `generation_config.json` says. No sentence was in the training data, neither in English
-nor its translation; no unknown voice was either.
+Percent of clips whose translation is right to the letter, punctuation included, with the files of
+this folder in float32, decoded as `generation_config.json` says. No sentence was in the training
+data, neither its English nor its translations; no unknown voice was either.
 
 | set | clips | French | German |
 |---|---:|---:|---:|
 {rows}
 
-The sentences are drawn from the grammar and held out by a checksum of their English, one in forty;
-every clip has its own. The known voices are six English accents of espeak-ng in {num_variants}
-variants, and rms, slt and kal16 of flite. Unknown are the variants f4, m5 and Andy and the Scottish
-accent of espeak-ng, and awb of flite, which is made from a real Scottish speaker and sounds like no
-voice of the training data.
+The sentences are drawn from the grammar and held out by a checksum of their English, one in forty.
+The known voices are six English accents of espeak-ng in {num_variants} variants, a few of them
+harder to understand than the unknown ones, and rms, slt and kal16 of flite. Unknown are the
+variants f4, m5 and Andy and the Scottish accent of espeak-ng, and awb of flite, which is made from
+a real Scottish speaker and sounds like no voice of the training data.
+
+Much silence around a sentence confuses the model, because features are normalised over the clip.
 
 ## How it was made
 
 `python examples/train_demo_translation.py` makes everything again on two CPU cores:
 
 - {num_utterances} utterances ({hours:.0f} hours) of {num_sentences} sentences, three in four spoken
-  by espeak-ng and the others by flite. Tempo, formants, silence around them and noise are changed
-  lightly while training.
+  by espeak-ng and the others by flite, at 16 kHz. Tempo, formants, silence around the sentence and
+  noise are changed lightly while training.
 - {num_parameters:,} parameters: two convolutions, {config.encoder_layers} encoder and
   {config.decoder_layers} decoder layers {config.d_model} wide, tied embeddings of
   {config.vocab_size} pieces for both languages, in float16.

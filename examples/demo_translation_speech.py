@@ -5,11 +5,13 @@ from __future__ import annotations
 import itertools
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+import numpy as np
 from demo_speech import (
     HELD_OUT_ESPEAK,
     HELD_OUT_FLITE,
+    SAMPLE_RATE,
     VARIANTS,
     Line,
     Samples,
@@ -69,8 +71,12 @@ def evaluation_sets(count: int = 250, seed: int = 7) -> dict[str, list[Clip]]:
             clips.append(Clip(triple, voice, speak(triple.en, voice, sample_manner(rng))))
         return clips
 
+    unknown = spoken(HELD_OUT_ESPEAK)
     return {
-        "unknown espeak voices": spoken(HELD_OUT_ESPEAK),
+        "unknown espeak voices": unknown,
+        "the same, between 0.5 s of silence": [
+            replace(clip, samples=np.pad(clip.samples, SAMPLE_RATE // 2)) for clip in unknown
+        ],
         "known voices": spoken(None),
         "unknown flite voice": spoken(HELD_OUT_FLITE),
     }

@@ -77,6 +77,7 @@ WARMUP_STEPS = 300
 FLAT_UNTIL = 0.35
 CURRICULUM_UNTIL = 0.08
 BATCH_FRAMES = 4000
+SILENCE_FRAMES = (0, 0, 0, 60, 120, 200)
 
 Frames = npt.NDArray[np.float32]
 
@@ -118,8 +119,14 @@ class FrameAugmenter:
     def _loudness(frames: Frames) -> float:
         return math.log(float(np.exp(frames).sum(axis=1).mean()))
 
-    def __call__(self, frames: Frames, longest: int) -> Frames:
-        """Change one utterance, to `longest` frames at most."""
+    def __call__(self, frames: Frames, longest: int, silence: int) -> Frames:
+        """Change one utterance.
+
+        Args:
+            frames: (F, 80), not normalised.
+            longest: how long speech may become.
+            silence: how many more frames there may be around it.
+        """
         rng = self.rng
         loudness = self._loudness(frames)
         size = min(longest, round(len(frames) * 1.1 ** rng.uniform(-1, 1)))
@@ -128,15 +135,15 @@ class FrameAugmenter:
         share = (places - left)[:, None]
         frames = frames[left] * (1 - share) + frames[left + 1] * share
         frames = frames @ self._warps[rng.integers(len(self._warps))]
-        room = longest - size
-        if room > 0 and rng.random() < 0.5:
+        room = longest + silence - size
+        if silence or (room and rng.random() < 0.5):
             before = int(rng.integers(room + 1))
             after = int(rng.integers(room - before + 1))
             frames = np.pad(frames, ((before, after), (0, 0)), constant_values=self._FLOOR)
         if rng.random() < 0.6:
             noise = self._noises[rng.integers(len(self._noises))]
             start = rng.integers(len(noise) - len(frames))
-            level = loudness - rng.uniform(15, 40) * math.log(10) / 10
+            level = loudness - rng.uniform(15, 55) * math.log(10) / 10
             noise = noise[start : start + len(frames)] + np.float32(level)
             frames = np.logaddexp(frames, noise)
         return frames
@@ -220,17 +227,18 @@ class BatchMaker:
         """Draw a batch of about `BATCH_FRAMES`, of utterances up to `longest` frames."""
         sizes = [size for size in self.seconds if size <= max(longest, min(self.seconds))]
         (size,) = self.plan.choices(sizes, [self.seconds[s] for s in sizes])
-        count = max(1, round(BATCH_FRAMES / size))
+        silence = self.plan.choice(SILENCE_FRAMES) if augment else 0
+        count = max(1, round(BATCH_FRAMES / (size + silence)))
         chosen = [self._draw(size) for _ in range(count)]
-        values = np.zeros((count, size, 80), np.float32)
+        values = np.zeros((count, size + silence, 80), np.float32)
         lengths = []
         for row, number in zip(values, chosen, strict=True):
             frames = self.frames[number].astype(np.float32)
             # Some of the 60 ms of silence at both ends go, as in recordings that are cut tightly.
             frames = frames[self.rng.randint(0, 5) : len(frames) - self.rng.randint(0, 5)]
             if augment:
-                frames = self.augmenter(frames, size)
-            frames = frames[:size] - frames[:size].mean(axis=0)
+                frames = self.augmenter(frames, size, silence)
+            frames = frames - frames.mean(axis=0)
             frames /= np.maximum(frames.std(axis=0), 1e-5)
             if augment:
                 self.augmenter.mask(frames)
