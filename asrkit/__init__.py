@@ -10,9 +10,11 @@ if TYPE_CHECKING:
     from asrkit.errors import AsrkitError as AsrkitError
     from asrkit.models.runtime import load_model as load_model
     from asrkit.options import DecodingOptions as DecodingOptions
+    from asrkit.options import EvaluateOptions as EvaluateOptions
     from asrkit.options import ModelOptions as ModelOptions
     from asrkit.options import TranscribeOptions as TranscribeOptions
     from asrkit.tasks.align import align as align
+    from asrkit.tasks.evaluate import evaluate as evaluate
     from asrkit.tasks.recognizer import Recognizer as Recognizer
     from asrkit.tasks.transcribe import transcribe as transcribe
     from asrkit.types import Audio as Audio
@@ -25,11 +27,13 @@ _HOMES = {
     "AsrkitError": "asrkit.errors",
     "Audio": "asrkit.types",
     "DecodingOptions": "asrkit.options",
+    "EvaluateOptions": "asrkit.options",
     "ModelOptions": "asrkit.options",
     "Recognizer": "asrkit.tasks.recognizer",
     "TranscribeOptions": "asrkit.options",
     "Transcript": "asrkit.types",
     "align": "asrkit.tasks.align",
+    "evaluate": "asrkit.tasks.evaluate",
     "load_model": "asrkit.models.runtime",
     "read_audio": "asrkit.audio",
     "transcribe": "asrkit.tasks.transcribe",
@@ -39,12 +43,14 @@ __all__ = [
     "AsrkitError",
     "Audio",
     "DecodingOptions",
+    "EvaluateOptions",
     "ModelOptions",
     "Recognizer",
     "TranscribeOptions",
     "Transcript",
     "__version__",
     "align",
+    "evaluate",
     "load_model",
     "read_audio",
     "transcribe",

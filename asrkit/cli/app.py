@@ -12,6 +12,7 @@ from typer.core import TyperGroup
 
 from asrkit import __version__
 from asrkit.cli.align import align
+from asrkit.cli.eval_wer import eval_wer
 from asrkit.cli.transcribe import transcribe
 from asrkit.errors import AsrkitError, ExitCode
 
@@ -118,3 +119,4 @@ def asrkit(
 
 app.command(epilog=EPILOG)(transcribe)
 app.command(epilog=EPILOG)(align)
+app.command("eval-wer", epilog=EPILOG)(eval_wer)
