@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from xml.sax.saxutils import escape, quoteattr
 
-from asrkit.report.model import Check, Report, Score, SystemReport, interval, percent
+from asrkit.report.model import Check, Report, Score, SystemReport, interval, p_value, percent
 from asrkit.report.registry import report_writer
 from asrkit.scoring import COLUMNS, Counts
 
@@ -144,9 +144,9 @@ def write_markdown(report: Report, folder: Path) -> Iterator[str]:
         if comparison.bootstrap:
             bootstrap = comparison.bootstrap
             yield f"{100 * bootstrap.difference:+.2f} points ({interval(bootstrap.interval)}), "
-            yield f"bootstrap p = {bootstrap.p:.3f}"
+            yield f"bootstrap {p_value(bootstrap.p)}"
         if comparison.matched_pairs:
-            yield f", matched pairs p = {comparison.matched_pairs.p:.3f}"
+            yield f", matched pairs {p_value(comparison.matched_pairs.p)}"
         yield ".\n"
     first = report.systems[0]
     for column, scores in first.groups.items():

@@ -13,7 +13,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from asrkit.formats.utterances import Utterance
-from asrkit.report.model import Report, Row, Score, SystemReport, interval, percent
+from asrkit.report.model import Report, Row, Score, SystemReport, interval, p_value, percent
 from asrkit.report.registry import report_writer
 from asrkit.scoring import Alignment, Counts, side_by_side
 
@@ -64,15 +64,16 @@ def _text(text: object) -> str:
 
 
 def _header(report: Report) -> Iterator[str]:
-    score = report.score
-    words = score.words
-    level = f"{report.options['confidence']:g} %"
-    yield (
-        f"<header>\n<h1>Word error rate of <bdi>{_text(report.systems[0].name)}</bdi></h1>\n"
-        f"<div class='rates'><span class='rate'>{100 * report.wer:.2f}<small> %</small></span>"
-    )
-    if score.wer_interval:
-        yield f"<span>{interval(score.wer_interval)} % with {level} confidence</span>"
+    yield "<header>\n<h1>Word error rate</h1>\n<div class='rates'>"
+    for item in report.systems:
+        bounds = item.score.wer_interval
+        level = f"{report.options['confidence']:g}"
+        yield f"<div><bdi class='name'>{_text(item.name)}</bdi>"
+        yield f"<span class='rate'>{percent(item.score.words.rate).removesuffix(' %')}"
+        yield "<small> %</small></span>"
+        if bounds:
+            yield f"<span class='quiet small'>{interval(bounds)} with {level} % confidence</span>"
+        yield "</div>"
     yield "</div>\n"
     if report.checks:
         yield "<ul class='checks'>"
@@ -80,21 +81,7 @@ def _header(report: Report) -> Iterator[str]:
             state = "passed" if check.is_passed else "failed"
             yield f"<li class='{state}'>{state.capitalize()}: {_text(check.message)}</li>"
         yield "</ul>\n"
-    facts = {
-        "CER": percent(score.characters.rate),
-        "Wrong sentences": percent(score.ser),
-        "Substituted": words.substitutions,
-        "Deleted": words.deletions,
-        "Inserted": words.insertions,
-        "Words": words.num_reference,
-        "Utterances": score.num_utterances,
-    }
-    if report.systems[0].rtfx:
-        facts["Speed (RTFx)"] = f"{report.systems[0].rtfx:.1f}"
-    yield "<dl class='facts'>"
-    for name, value in facts.items():
-        yield f"<div><dt>{name}</dt><dd>{_text(value)}</dd></div>"
-    yield "</dl>\n"
+    yield from _facts(report)
     normalizer = f"Normalizer: {_text(report.normalizer)}."
     raw = report.systems[0].raw
     if raw is not None:
@@ -109,38 +96,55 @@ def _header(report: Report) -> Iterator[str]:
     yield "</header>\n"
 
 
+def _facts(report: Report) -> Iterator[str]:
+    """The numbers of a single system; several stand in a table."""
+    (item, *others) = report.systems
+    if others:
+        return
+    score, words = item.score, item.score.words
+    facts = {
+        "CER": percent(score.characters.rate),
+        "Wrong sentences": percent(score.ser),
+        "Substituted": words.substitutions,
+        "Deleted": words.deletions,
+        "Inserted": words.insertions,
+        "Words": words.num_reference,
+        "Utterances": score.num_utterances,
+        "MER": percent(words.mer),
+        "WIL": percent(words.wil),
+    }
+    if item.rtfx:
+        facts["Speed (RTFx)"] = f"{item.rtfx:.1f}"
+    yield "<dl class='facts'>"
+    for name, value in facts.items():
+        yield f"<div><dt>{name}</dt><dd>{value}</dd></div>"
+    yield "</dl>\n"
+
+
 def _systems(report: Report) -> Iterator[str]:
     if len(report.systems) < 2:
         return
-    yield "<section>\n<h2>Systems</h2>\n"
-    scores = {item.name: item.score for item in report.systems}
-    yield from _scores("system", scores, {item.name: item for item in report.systems})
-    yield "</section>\n"
-
-
-def _scores(
-    title: str, scores: Mapping[str, Score], systems: Mapping[str, SystemReport]
-) -> Iterator[str]:
-    has_raw = any(item.raw for item in systems.values())
-    names = ["WER", "interval", "raw WER" if has_raw else "", "CER", "sentences", "sub", "del"]
-    names = [name for name in [*names, "ins", "MER", "WIL", "RTFx"] if name]
+    has_raw = bool(report.normalizer.steps)
+    has_speed = any(item.rtfx for item in report.systems)
+    names = ["WER", "interval", *(["raw WER"] if has_raw else []), "CER", "sentences", "sub", "del"]
+    names += ["ins", "MER", "WIL", *(["RTFx"] if has_speed else [])]
     heads = "".join(f"<th class='n' scope='col'>{name}</th>" for name in names)
     yield (
-        "<div class='scroll' tabindex='0' role='region' aria-label='Scores'><table class='wide'>"
-        f"<thead><tr><th scope='col'>{_text(title)}</th>{heads}</tr></thead><tbody>"
+        "<section>\n<h2>Systems</h2>\n<div class='scroll' tabindex='0' role='region' "
+        "aria-label='Systems'><table class='wide'><thead><tr><th scope='col'>system</th>"
+        f"{heads}</tr></thead><tbody>"
     )
-    for name, score in scores.items():
-        words, item = score.words, systems[name]
+    for item in report.systems:
+        score, words = item.score, item.score.words
         cells = [percent(words.rate), interval(score.wer_interval)]
-        if has_raw:
-            cells.append(percent(item.raw.words.rate if item.raw else None))
+        cells += [percent(item.raw.words.rate)] if item.raw else []
         cells += [percent(score.characters.rate), percent(score.ser)]
         cells += [str(words.substitutions), str(words.deletions), str(words.insertions)]
         cells += [percent(words.mer), percent(words.wil)]
-        cells.append(f"{item.rtfx:.1f}" if item.rtfx else "-")
+        cells += [f"{item.rtfx:.1f}" if item.rtfx else "-"] if has_speed else []
         row = "".join(f"<td class='n'>{cell}</td>" for cell in cells)
-        yield f"<tr><th scope='row'><bdi>{_text(name)}</bdi></th>{row}</tr>"
-    yield "</tbody></table></div>\n"
+        yield f"<tr><th scope='row'><bdi>{_text(item.name)}</bdi></th>{row}</tr>"
+    yield "</tbody></table></div>\n</section>\n"
 
 
 def _comparisons(report: Report) -> Iterator[str]:
@@ -148,11 +152,11 @@ def _comparisons(report: Report) -> Iterator[str]:
         yield f"<p><bdi>{_text(item.second)}</bdi> against <bdi>{_text(item.first)}</bdi>: "
         if item.bootstrap:
             yield f"<strong>{100 * item.bootstrap.difference:+.2f} points</strong> "
-            yield f"({interval(item.bootstrap.interval)}), paired bootstrap p = "
-            yield f"{item.bootstrap.p:.3f}"
+            yield f"({interval(item.bootstrap.interval)}), paired bootstrap "
+            yield _text(p_value(item.bootstrap.p))
         if item.matched_pairs:
-            yield f"; matched pairs over {item.matched_pairs.num_segments} segments p = "
-            yield f"{item.matched_pairs.p:.3f}"
+            yield f"; matched pairs over {item.matched_pairs.num_segments} segments "
+            yield _text(p_value(item.matched_pairs.p))
         yield ".</p>\n"
 
 
@@ -161,21 +165,17 @@ def _comparisons(report: Report) -> Iterator[str]:
 
 def _plots(report: Report) -> Iterator[str]:
     yield "<section>\n<h2>Where the errors are</h2>\n<div class='plots'>\n"
-    for item in report.systems:
-        of = f", {item.name}" if len(report.systems) > 1 else ""
-        yield from _bars(f"WER by words in the reference{of}", _by_length(item))
-        for column, scores in item.groups.items():
-            worst = sorted(scores.items(), key=lambda pair: -(pair[1].words.rate or 0.0))
-            title = f"WER by {column}{of}"
-            if len(worst) > _MOST_BARS:
-                title += f", the {_MOST_BARS} worst of {len(worst)}"
-            yield from _bars(
-                title,
-                [
-                    (name, score.words, score.wer_interval, score.num_utterances)
-                    for name, score in worst[:_MOST_BARS]
-                ],
-            )
+    names = [f", {item.name}" if len(report.systems) > 1 else "" for item in report.systems]
+    by_length = [_by_length(item) for item in report.systems]
+    for name, bars in zip(names, by_length, strict=True):
+        yield from _bars(f"WER by words in the reference{name}", bars, _top(by_length))
+    for column in report.options["by"]:
+        by_group = [_by_group(item.groups[column]) for item in report.systems]
+        for name, bars in zip(names, by_group, strict=True):
+            title = f"WER by {column}{name}"
+            if len(bars) > _MOST_BARS:
+                title += f", the {_MOST_BARS} worst of {len(bars)}"
+            yield from _bars(title, bars[:_MOST_BARS], _top(by_group))
     yield "</div>\n</section>\n"
 
 
@@ -193,14 +193,29 @@ def _by_length(item: SystemReport) -> list[Bar]:
     return bars
 
 
-def _bars(title: str, bars: Sequence[Bar]) -> Iterator[str]:
-    """Horizontal bars from zero, all to one scale, with the interval as a whisker."""
-    tops = [max(counts.rate or 0.0, (bounds or (0, 0))[1]) for _, counts, bounds, _ in bars]
-    scale = 100 / max([*tops, 1e-9])
+def _by_group(scores: Mapping[str, Score]) -> list[Bar]:
+    """The worst first."""
+    worst = sorted(scores.items(), key=lambda pair: -(pair[1].words.rate or 0.0))
+    return [(name, score.words, score.wer_interval, score.num_utterances) for name, score in worst]
+
+
+def _top(plots: Sequence[Sequence[Bar]]) -> float:
+    """The largest rate to be drawn, so that the plots of all systems have one scale."""
+    tops = [
+        max(counts.rate or 0.0, bounds[1] if bounds else 0.0)
+        for bars in plots
+        for _, counts, bounds, _ in bars
+    ]
+    return max([*tops, 1e-9])
+
+
+def _bars(title: str, bars: Sequence[Bar], top: float) -> Iterator[str]:
+    """Horizontal bars from zero, with the interval as a whisker."""
+    scale = 100 / top
     yield f"<div><h3>{_text(title)}</h3>\n<ul class='bars'>"
     for name, counts, bounds, number in bars:
         whisker = ""
-        if bounds is not None:
+        if bounds is not None and bounds[1] > 0:
             left, width = bounds[0] * scale, (bounds[1] - bounds[0]) * scale
             whisker = f"<span class='range' style='--l:{left:.2f}%;--w:{width:.2f}%'></span>"
         plural = "s" if number != 1 else ""
@@ -270,7 +285,7 @@ def _matrix(item: SystemReport) -> Iterator[str]:
     for said in shown:
         counts = [pairs.get((said, heard), 0) for heard in shown]
         cells = "".join(
-            f"<td style='--share:{0.75 * count / largest:.3f}'>{count or ''}</td>"
+            f"<td style='--share:{0.55 * count / largest:.3f}'>{count or ''}</td>"
             for count in counts
         )
         yield f"<tr><th scope='row'>{_character(said)}</th>{cells}</tr>"
@@ -356,20 +371,21 @@ def _utterance(report: Report, row: Row, place: int, folder: Path) -> Iterator[s
         f"data-wer='{errors / max(words, 1):.6f}' data-id='{_text(row.id)}' data-group='{group}'>"
         f"<div><h3><bdi>{_text(row.id)}</bdi></h3><div class='meta'>"
     )
-    yield f"{words} word{'s' if words != 1 else ''}, {_rates(row.counts)}"
+    is_one = len(report.systems) == 1
+    yield f"{words} word{'s' if words != 1 else ''}{', ' + _rate(row.counts[0]) if is_one else ''}"
     for name, value in labels.items():
         yield f"<br>{_text(name)} <bdi>{_text(value or 'none')}</bdi>"
     yield "</div>" + _player(item, folder) + "</div>\n<div>"
     for number, system in enumerate(report.systems):
-        name = _text(system.name)
-        title = f"<bdi class='name'>{name}</bdi>" if len(report.systems) > 1 else ""
+        title = f"<bdi>{_text(system.name)}</bdi>: {_rate(row.counts[number])}"
+        title = "" if is_one else f"<span class='name'>{title}</span>"
         shown = _diff(row.reference, row.hypotheses[number], row.alignments[number])
-        yield f"<p dir='auto'>{title}{shown}</p>"
+        yield f"{title}<p dir='auto'>{shown}</p>"
     yield "</div></li>\n"
 
 
-def _rates(counts: Sequence[Counts]) -> str:
-    return " and ".join(f"{item.errors} wrong ({percent(item.rate)})" for item in counts)
+def _rate(counts: Counts) -> str:
+    return f"{counts.errors} wrong, {percent(counts.rate)}" if counts.errors else "all right"
 
 
 def _player(item: Utterance, folder: Path) -> str:

@@ -309,3 +309,8 @@ def percent(rate: float | None) -> str:
 def interval(bounds: Sequence[float] | None) -> str:
     """Bounds of a rate for people."""
     return "-" if bounds is None else f"{100 * bounds[0]:.2f} to {100 * bounds[1]:.2f}"
+
+
+def p_value(p: float) -> str:
+    """A probability for people: p = 0.012, or p < 0.001."""
+    return "p < 0.001" if p < 0.001 else f"p = {p:.3f}"

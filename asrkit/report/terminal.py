@@ -13,7 +13,16 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from asrkit.report.model import Comparison, Report, Row, Score, SystemReport, interval, percent
+from asrkit.report.model import (
+    Comparison,
+    Report,
+    Row,
+    Score,
+    SystemReport,
+    interval,
+    p_value,
+    percent,
+)
 from asrkit.report.registry import report_writer
 from asrkit.scoring import side_by_side
 
@@ -170,10 +179,10 @@ def _comparison(item: Comparison) -> Text:
         return text.append("too few utterances to say")
     bootstrap = item.bootstrap
     text.append(f"{100 * bootstrap.difference:+.2f} points", style="bold")
-    text.append(f" ({interval(bootstrap.interval)}), paired bootstrap p = {bootstrap.p:.3f}")
+    text.append(f" ({interval(bootstrap.interval)}), paired bootstrap {p_value(bootstrap.p)}")
     if item.matched_pairs:
         pairs = item.matched_pairs
-        text.append(f", matched pairs ({pairs.num_segments} segments) p = {pairs.p:.3f}")
+        text.append(f", matched pairs ({pairs.num_segments} segments) {p_value(pairs.p)}")
     return text
 
 
