@@ -1,7 +1,8 @@
 """How certain an error rate is, and whether two systems differ.
 
-Sources: Bisani and Ney 2004 (bootstrap over utterances); Gillick and Cox 1989 and the NIST scoring
-toolkit (matched pairs sentence segment word error, MAPSSWE).
+Sources: Bisani and Ney 2004 (bootstrap over utterances); Hesterberg 2015 (expanded percentiles);
+Gillick and Cox 1989 and the NIST scoring toolkit (matched pairs sentence segment word error,
+MAPSSWE).
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,7 +55,7 @@ def rate_interval(
     replicates: int,
     seed: int,
 ) -> Interval | None:
-    """The percentile bootstrap interval of the error rate of a corpus.
+    """The expanded percentile bootstrap interval of the error rate of a corpus.
 
     Args:
         errors: (N,) of each utterance, or of each group that is drawn as a whole.
@@ -69,12 +71,20 @@ def rate_interval(
         return None
     sums = resample(np.stack([errors, words], axis=1), replicates, seed)
     sums = sums[sums[:, 1] > 0]
-    return percentiles(sums[:, 0] / sums[:, 1], level)
+    return percentiles(sums[:, 0] / sums[:, 1], level, len(words))
 
 
-def percentiles(samples: NDArray[np.float64], level: float) -> Interval:
-    """The interval that holds the middle `level` percent of the samples."""
-    tail = (100 - level) / 2
+def percentiles(samples: NDArray[np.float64], level: float, num_units: int) -> Interval:
+    """The expanded percentile interval: somewhat more than the middle `level` percent.
+
+    Resampling knows less of the spread than there is, and more so the fewer units there are. As
+    Hesterberg 2015 has it, the tails are those of Student's t (by its expansion in 1 / num_units)
+    and wider by sqrt(num_units / (num_units - 1)).
+    """
+    normal = NormalDist()
+    z = normal.inv_cdf(0.5 + level / 200)
+    t = z + (z**3 + z) / (4 * (num_units - 1))
+    tail = 100 * normal.cdf(-t * math.sqrt(num_units / (num_units - 1)))
     low, high = np.percentile(samples, [tail, 100 - tail])
     return float(low), float(high)
 
@@ -125,7 +135,7 @@ def paired_bootstrap(
     rarer = min(np.count_nonzero(differences <= 0), np.count_nonzero(differences >= 0))
     return PairedBootstrap(
         float(extra.sum() / words.sum()),
-        percentiles(differences, level),
+        percentiles(differences, level, len(words)),
         min(1.0, 2 * (rarer + 1) / (len(differences) + 1)),
     )
 

@@ -40,11 +40,11 @@ SCLITE = [
         (14, 7, 0, 1),
     ),
     (
-        "so far this year the industry slide has been apparent in allegations of insider trading by "
-        "fund managers unsavory fund sales practices at banks and the use of high risk derivative "
+        "so far this year the industry slide has been apparent in allegations of insider trading "
+        "by fund managers unsavory fund sales practices at banks and the use of high risk derivative "
         "securities in normally conservative money market funds",
-        "so far this year the industry slide has been apparent in allegations of insider trading by "
-        "fund managers and save refund sales practices at banks and use of high risk derivative "
+        "so far this year the industry slide has been apparent in allegations of insider trading "
+        "by fund managers and save refund sales practices at banks and use of high risk derivative "
         "securities in early conservative money market funds",
         (34, 3, 1, 1),
     ),
@@ -116,9 +116,7 @@ def test_totals_are_those_of_jiwer_on_random_corpora(seed, words):
     total = Counts.of(np.array([count_words(item) for item in align_words(said, heard)]))
 
     theirs = jiwer.process_words(references, hypotheses)
-    assert total == Counts(
-        theirs.hits, theirs.substitutions, theirs.deletions, theirs.insertions
-    )
+    assert total == Counts(theirs.hits, theirs.substitutions, theirs.deletions, theirs.insertions)
     assert total.rate == pytest.approx(theirs.wer, abs=1e-12)
     assert total.mer == pytest.approx(theirs.mer, abs=1e-12)
     assert total.wil == pytest.approx(theirs.wil, abs=1e-12)
@@ -131,9 +129,7 @@ def test_characters_are_counted_as_jiwer_does(seed):
     total = Counts.of(np.array(list(map(count_characters, references, hypotheses))))
 
     theirs = jiwer.process_characters(references, hypotheses)
-    assert total == Counts(
-        theirs.hits, theirs.substitutions, theirs.deletions, theirs.insertions
-    )
+    assert total == Counts(theirs.hits, theirs.substitutions, theirs.deletions, theirs.insertions)
     assert total.rate == pytest.approx(theirs.cer, abs=1e-12)
 
 
@@ -142,9 +138,7 @@ def test_every_pair_has_the_counts_of_jiwer(reference, hypothesis):
     counts = counts_of(reference, hypothesis)
 
     theirs = jiwer.process_words(reference, hypothesis)
-    assert counts == Counts(
-        theirs.hits, theirs.substitutions, theirs.deletions, theirs.insertions
-    )
+    assert counts == Counts(theirs.hits, theirs.substitutions, theirs.deletions, theirs.insertions)
     assert counts.wil == pytest.approx(theirs.wil)
     assert counts.mer == pytest.approx(theirs.mer)
 

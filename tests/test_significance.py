@@ -122,8 +122,17 @@ def test_there_is_no_interval_of_too_little(errors, words):
     assert paired_bootstrap(units[0], units[0], units[1], **DRAWS) is None
 
 
-def test_an_interval_holds_the_middle_percent():
-    assert percentiles(np.arange(101.0), 90) == (5.0, 95.0)
+def test_an_interval_of_many_units_holds_the_middle_percent():
+    assert percentiles(np.arange(101.0), 90, 10**9) == pytest.approx((5.0, 95.0))
+
+
+def test_an_interval_of_few_units_is_wider_as_that_of_student():
+    low, high = percentiles(np.arange(0.0, 10_001.0), 95, 30)
+
+    # Student's t with 29 degrees is 2.045 at 97.5 %; times sqrt(30 / 29) that is 2.080, beyond
+    # which a normal distribution has 1.876 %.
+    assert low == pytest.approx(187.6, abs=2)
+    assert high == pytest.approx(10_000 - 187.6, abs=2)
 
 
 def test_equal_systems_do_not_differ():

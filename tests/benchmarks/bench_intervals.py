@@ -38,7 +38,9 @@ def main() -> None:
             )
             drawn = "speakers" if by_cluster else "utterances"
             speakers = clusters or "-"
-            print(f"{utterances:>10} {speakers:>8} {mean:>8.0%} {drawn:>10} {found:>8.1%}", flush=True)
+            print(
+                f"{utterances:>10} {speakers:>8} {mean:>8.0%} {drawn:>10} {found:>8.1%}", flush=True
+            )
 
 
 if __name__ == "__main__":
