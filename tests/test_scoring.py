@@ -41,11 +41,11 @@ SCLITE = [
     ),
     (
         "so far this year the industry slide has been apparent in allegations of insider trading "
-        "by fund managers unsavory fund sales practices at banks and the use of high risk derivative "
-        "securities in normally conservative money market funds",
+        "by fund managers unsavory fund sales practices at banks and the use of high risk "
+        "derivative securities in normally conservative money market funds",
         "so far this year the industry slide has been apparent in allegations of insider trading "
-        "by fund managers and save refund sales practices at banks and use of high risk derivative "
-        "securities in early conservative money market funds",
+        "by fund managers and save refund sales practices at banks and use of high risk "
+        "derivative securities in early conservative money market funds",
         (34, 3, 1, 1),
     ),
     ("i've um as far as i'm concerned", "they pride about as far as i'm i", (4, 3, 0, 1)),
