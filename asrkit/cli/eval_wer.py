@@ -35,16 +35,25 @@ _OUTPUT, _TRANSCRIBING = "Output", "Transcribing (with --model)"
 
 
 def eval_wer(
-    files: Annotated[
-        list[str],
+    reference: Annotated[
+        str,
         typer.Argument(
-            metavar="REF HYP...",
-            help="References, then the hypotheses of one or more systems: lines of text (with ids "
-            "before or after, or without), .tsv .csv .jsonl, .stm .ctm, .srt .vtt .json, folders "
-            "of texts, or - for standard input. A table alone holds both, or goes through --model.",
+            metavar="REF",
+            help="References: lines of text (with ids before or after, or without), .tsv .csv "
+            ".jsonl, .stm .ctm, .srt .vtt .json, a folder of texts, or - for standard input; with "
+            "--model a manifest of audio.",
             show_default=False,
         ),
     ],
+    hypotheses: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="HYP",
+            help="Hypotheses of one or more systems, in any of these forms; a table may hold "
+            "them beside the references.",
+            show_default=False,
+        ),
+    ] = None,
     ref_column: Annotated[
         str,
         typer.Option(metavar="NAME", help="Table column of references.", rich_help_panel="Input"),
@@ -200,7 +209,6 @@ def eval_wer(
             "--format",
             "-f",
             metavar="NAME[,NAME...]",
-            envvar="ASRKIT_REPORT_FORMAT",
             help="text, json, csv, html, junit, github, markdown; several at once with -o DIR.",
             show_default="the suffix of -o, or text",
             rich_help_panel=_OUTPUT,
@@ -323,6 +331,7 @@ def eval_wer(
       asrkit eval-wer ref.txt hyp.txt -n basic --fail-above 0.12 -f github
     """
     console = shared.Console(is_quiet=quiet, is_verbose=verbose)
+    files = [reference, *(hypotheses or [])]
     options = EvaluateOptions(
         normalizer=_split(normalizer),
         missing=missing,
