@@ -210,6 +210,7 @@ def transcribe(
       asrkit transcribe recordings/ -r -f txt,srt,json -o transcripts/
       curl -s https://example.org/talk.ogg | asrkit transcribe -
     """
+    from asrkit.formats import render
     from asrkit.inputs import FailedInput, iter_inputs
     from asrkit.outputs import Target, plan_files
 
@@ -279,7 +280,10 @@ def transcribe(
     keep = None
     if emission_files is not None:
         keep = partial(save_emissions, recognizer, emission_files)
-    with target.open(items, options.segments) as write, console.progress(items):
+    with (
+        target.open(items, partial(render, options=options.segments)) as write,
+        console.progress(items),
+    ):
         results = transcribe_stream(
             items,
             recognizer,

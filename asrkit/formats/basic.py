@@ -7,7 +7,7 @@ import io
 import json
 from collections.abc import Mapping
 
-from asrkit.formats.registry import writer
+from asrkit.formats.registry import FORMATS
 from asrkit.formats.times import timed_segments
 from asrkit.options import SegmentOptions
 from asrkit.types import (
@@ -36,25 +36,25 @@ def error_row(source: str, error: Exception, *, id: str = "") -> str:
     )
 
 
-@writer("txt", is_joinable=True)
+@FORMATS.writer("txt", is_joinable=True)
 def write_txt(transcript: Transcript, options: SegmentOptions) -> str:
     """The text on one line. Silence is an empty line, so that many files stay one line each."""
     return " ".join(transcript.text.splitlines()) + "\n"
 
 
-@writer("json")
+@FORMATS.writer("json")
 def write_json(transcript: Transcript, options: SegmentOptions) -> str:
     """Everything: `Transcript.to_dict` as indented JSON."""
     return json.dumps(transcript.to_dict(), ensure_ascii=False, allow_nan=False, indent=2) + "\n"
 
 
-@writer("jsonl", is_joinable=True)
+@FORMATS.writer("jsonl", is_joinable=True)
 def write_jsonl(transcript: Transcript, options: SegmentOptions) -> str:
     """Everything: `Transcript.to_dict` as JSON on one line."""
     return _json_line(transcript.to_dict())
 
 
-@writer("tsv", needs_times=True)
+@FORMATS.writer("tsv", needs_times=True)
 def write_tsv(transcript: Transcript, options: SegmentOptions) -> str:
     """Tab-separated rows under the header `start end text`, one per segment.
 
@@ -68,7 +68,7 @@ def write_tsv(transcript: Transcript, options: SegmentOptions) -> str:
     return "".join(["start\tend\ttext\n", *rows])
 
 
-@writer("csv", needs_times=True)
+@FORMATS.writer("csv", needs_times=True)
 def write_csv(transcript: Transcript, options: SegmentOptions) -> str:
     """The rows of tsv with commas, quoted as RFC 4180 says, under the header `start,end,text`."""
     file = io.StringIO()
@@ -80,7 +80,7 @@ def write_csv(transcript: Transcript, options: SegmentOptions) -> str:
     return file.getvalue()
 
 
-@writer("words", suffix=".words.tsv", needs_times=True)
+@FORMATS.writer("words", suffix=".words.tsv", needs_times=True)
 def write_words(transcript: Transcript, options: SegmentOptions) -> str:
     """Tab-separated rows under the header `start end score word note`, one per word.
 

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
 
-from asrkit.formats.registry import writer
+from asrkit.formats.registry import FORMATS
 from asrkit.formats.times import timed_characters, timed_segments, timed_words
 from asrkit.options import SegmentOptions
 from asrkit.types import Transcript
@@ -16,7 +16,7 @@ _Interval = tuple[int, int, str]
 _Tier = tuple[str, list[_Interval]]
 
 
-@writer("textgrid-short", suffix=".TextGrid", needs_times=True)
+@FORMATS.writer("textgrid-short", suffix=".TextGrid", needs_times=True)
 def write_textgrid_short(transcript: Transcript, options: SegmentOptions) -> str:
     """Praat's short TextGrid: the numbers and texts of the long one, one a line."""
     first, last, tiers = _tiers(transcript)
@@ -29,7 +29,7 @@ def write_textgrid_short(transcript: Transcript, options: SegmentOptions) -> str
     return "\n".join(lines) + "\n"
 
 
-@writer("textgrid", suffix=".TextGrid", needs_times=True)
+@FORMATS.writer("textgrid", suffix=".TextGrid", needs_times=True)
 def write_textgrid(transcript: Transcript, options: SegmentOptions) -> str:
     """Praat's TextGrid: tiers of segments, and of words and characters where there are some."""
     first, last, tiers = _tiers(transcript)
@@ -53,7 +53,7 @@ def write_textgrid(transcript: Transcript, options: SegmentOptions) -> str:
     return "\n".join(lines) + "\n"
 
 
-@writer("ctm", needs_times=True, is_joinable=True)
+@FORMATS.writer("ctm", needs_times=True, is_joinable=True)
 def write_ctm(transcript: Transcript, options: SegmentOptions) -> str:
     """NIST time marks: `file channel start duration word score`, one line per word.
 
@@ -67,7 +67,7 @@ def write_ctm(transcript: Transcript, options: SegmentOptions) -> str:
     )
 
 
-@writer("rttm", needs_times=True, is_joinable=True)
+@FORMATS.writer("rttm", needs_times=True, is_joinable=True)
 def write_rttm(transcript: Transcript, options: SegmentOptions) -> str:
     """NIST rich transcription: one SPEAKER line per segment, all of the speaker `speech`."""
     name = _file_name(transcript)
@@ -78,7 +78,7 @@ def write_rttm(transcript: Transcript, options: SegmentOptions) -> str:
     )
 
 
-@writer("aud", suffix=".aud.txt", needs_times=True)
+@FORMATS.writer("aud", suffix=".aud.txt", needs_times=True)
 def write_aud(transcript: Transcript, options: SegmentOptions) -> str:
     """Audacity labels: `start<TAB>end<TAB>text`, words where there are some, else segments."""
     return "".join(
