@@ -243,17 +243,21 @@ def _paths(lines: Iterable[bytes], separator: bytes) -> Iterator[str]:
             yield os.fsdecode(path)
 
 
-def read_rows(stream: IO[str], path: str) -> Iterator[tuple[int, dict[str, Any] | ManifestError]]:
+def read_rows(
+    stream: IO[str], path: str, *, is_jsonl: bool
+) -> Iterator[tuple[int, dict[str, Any] | ManifestError]]:
     """The rows of a table as they stand there, whatever its columns are.
 
     Args:
-        stream: the table; JSON Lines if the name of `path` ends so, else tab- or comma-separated.
+        stream: the table; without `is_jsonl` tab-separated if the name of `path` says so, else
+            comma-separated.
         path: names it in messages.
+        is_jsonl: it holds one JSON object a line.
 
     Yields:
         The line number of each row with its fields, or with what is wrong with it.
     """
-    if _suffix(path) == ".jsonl":
+    if is_jsonl:
         return _read_jsonl(stream, path, _Columns())
     return _read_table(stream, path, None)
 

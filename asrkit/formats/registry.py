@@ -11,7 +11,7 @@ from asrkit.errors import InputError, UsageError
 from asrkit.options import SegmentOptions
 from asrkit.types import Transcript
 
-WriterT = TypeVar("WriterT", bound=Callable[..., str])
+WriterT = TypeVar("WriterT", bound=Callable[..., str | Iterator[str]])
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,8 @@ class Format:
     Attributes:
         name: what the user types.
         suffix: of its files, with the dot.
-        write: makes the text of one result; all writers of a registry take the same arguments.
+        write: makes the text of one result, or pieces of it; all writers of a registry take the
+            same arguments.
         needs_times: it writes segments, so a result made without times has none to give.
         is_joinable: the texts of many results, one after the other, are one valid text that says
             no less than the single ones.
@@ -30,7 +31,7 @@ class Format:
 
     name: str
     suffix: str
-    write: Callable[..., str]
+    write: Callable[..., Any]
     needs_times: bool = False
     is_joinable: bool = False
     header: str = ""
@@ -125,4 +126,5 @@ def render(transcript: Transcript, name: str, *, options: SegmentOptions) -> str
             f"{transcript.source}: {name} needs times, and this transcript has none",
             hint="make it with times of segments or words",
         )
-    return chosen.write(transcript, options)
+    text: str = chosen.write(transcript, options)
+    return text

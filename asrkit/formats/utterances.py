@@ -15,7 +15,7 @@ import math
 import os
 import re
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from operator import attrgetter
 from typing import Any
@@ -117,10 +117,11 @@ def _read(text: str, name: str, options: TableOptions, is_hypothesis: bool) -> T
         return Texts(name, _utterances_of_words(words), words=words)
     if suffix in _DOCUMENTS:
         return Texts(name, [Utterance("", _whole(text, suffix))], is_document=True)
-    if suffix not in MANIFEST_SUFFIXES and text.startswith("{"):
-        suffix, name = ".jsonl", name + ".jsonl"
-    if suffix in MANIFEST_SUFFIXES and not _is_tsv_without_header(text, suffix, options):
-        return Texts(name, list(_read_table(text, name, options, is_hypothesis)))
+    is_jsonl = suffix == ".jsonl" or (suffix not in MANIFEST_SUFFIXES and text.startswith("{"))
+    is_table = suffix in MANIFEST_SUFFIXES and not _is_tsv_without_header(text, suffix, options)
+    if is_jsonl or is_table:
+        rows = read_rows(io.StringIO(text, newline=""), name, is_jsonl=is_jsonl)
+        return Texts(name, list(_utterances_of_rows(rows, name, options, is_hypothesis)))
     return Texts(name, _read_lines(text, options.ids))
 
 
@@ -202,12 +203,15 @@ def _is_tsv_without_header(text: str, suffix: str, options: TableOptions) -> boo
     )
 
 
-def _read_table(
-    text: str, name: str, options: TableOptions, is_hypothesis: bool
+def _utterances_of_rows(
+    rows: Iterable[tuple[int, dict[str, Any] | ManifestError]],
+    name: str,
+    options: TableOptions,
+    is_hypothesis: bool,
 ) -> Iterator[Utterance]:
     """Rows; the column of hypotheses counts only where it is there."""
     wanted = (options.hyp_column, options.ref_column)[not is_hypothesis :]
-    for line, row in read_rows(io.StringIO(text, newline=""), name):
+    for line, row in rows:
         if isinstance(row, ManifestError):
             raise row
         column = next((column for column in wanted if column in row), None)

@@ -10,13 +10,13 @@ from pathlib import Path
 from xml.sax.saxutils import escape, quoteattr
 
 from asrkit.report.model import Check, Report, Score, SystemReport, interval, p_value, percent
-from asrkit.report.registry import report_writer
+from asrkit.report.registry import REPORTS
 from asrkit.scoring import COLUMNS, Counts
 
 _MOST_LINES = 10  # of confusions and of groups, where a report is to be short
 
 
-@report_writer("json", suffix=".json")
+@REPORTS.writer("json", suffix=".json")
 def write_json(report: Report, folder: Path) -> Iterator[str]:
     """Everything: `Report.to_dict`, one line an utterance."""
     head = json.dumps(report.summary(), ensure_ascii=False, allow_nan=False, indent=2)
@@ -28,7 +28,7 @@ def write_json(report: Report, folder: Path) -> Iterator[str]:
     yield "\n  ]\n}\n"
 
 
-@report_writer("csv", suffix=".csv")
+@REPORTS.writer("csv", suffix=".csv")
 def write_csv(report: Report, folder: Path) -> Iterator[str]:
     """A row for each utterance and system, quoted as RFC 4180 says."""
     columns = list(report.options["by"])
@@ -65,7 +65,7 @@ def _number(rate: float | None) -> str:
     return "" if rate is None else f"{rate:.6f}"
 
 
-@report_writer("junit", suffix=".xml")
+@REPORTS.writer("junit", suffix=".xml")
 def write_junit(report: Report, folder: Path) -> Iterator[str]:
     """A test case for each check; one that passes where none was asked for."""
     failed = sum(not check.is_passed for check in report.checks)
@@ -98,7 +98,7 @@ def _xml(text: str) -> str:
     return quoteattr("".join(c if c.isprintable() else "\ufffd" for c in text))
 
 
-@report_writer("github", suffix=".github.txt")
+@REPORTS.writer("github", suffix=".github.txt")
 def write_github(report: Report, folder: Path) -> Iterator[str]:
     """Workflow commands: an error for each failed check, a notice for each system.
 
@@ -123,7 +123,7 @@ def _command(text: str) -> str:
     return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
 
 
-@report_writer("markdown", suffix=".md")
+@REPORTS.writer("markdown", suffix=".md")
 def write_markdown(report: Report, folder: Path) -> Iterator[str]:
     """Tables for a pull request or a step summary."""
     yield "## Word error rate\n\n"

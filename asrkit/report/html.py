@@ -14,7 +14,7 @@ from urllib.parse import quote
 
 from asrkit.formats.utterances import Utterance
 from asrkit.report.model import Report, Row, Score, SystemReport, interval, p_value, percent
-from asrkit.report.registry import report_writer
+from asrkit.report.registry import REPORTS
 from asrkit.scoring import Alignment, Counts, side_by_side
 
 _MOST_ROWS = 2000  # utterances in a page, those with most errors
@@ -23,7 +23,7 @@ _MATRIX = 14  # characters in the matrix
 _LENGTHS = (1, 3, 6, 11, 16, 26, 51)  # words where a bar of the plot by length begins
 
 
-@report_writer("html", suffix=".html")
+@REPORTS.writer("html", suffix=".html")
 def write_html(report: Report, folder: Path) -> Iterator[str]:
     """One page: summary, plots, confusions, and utterances to sort, filter and listen to."""
     script = _resource("page.js")

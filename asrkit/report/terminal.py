@@ -23,7 +23,7 @@ from asrkit.report.model import (
     p_value,
     percent,
 )
-from asrkit.report.registry import report_writer
+from asrkit.report.registry import REPORTS
 from asrkit.scoring import side_by_side
 
 _WIDTH = 100  # where there is no terminal
@@ -34,7 +34,7 @@ _STYLES = {"substitute": ("red", "blue"), "delete": ("red", ""), "insert": ("", 
 _LETTERS = {"equal": "", "substitute": "S", "delete": "D", "insert": "I"}
 
 
-@report_writer("text", suffix=".txt")
+@REPORTS.writer("text", suffix=".txt")
 def write_text(report: Report, folder: Path) -> Iterator[str]:
     """Tables without colours."""
     yield render_text(report, has_color=False, width=None)
