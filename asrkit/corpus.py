@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from asrkit.errors import InputError
 from asrkit.formats.utterances import Texts, Utterance, words_in_segments
-from asrkit.types import ModelInfo
+from asrkit.types import AudioInput, ModelInfo
 
 _MOST_NAMED = 5
 
@@ -56,14 +56,30 @@ class Corpus:
         Raises:
             InputError: no utterance has this column.
         """
-        values = [item.labels.get(column, "") for item in self.utterances]
-        if not any(column in item.labels for item in self.utterances):
-            known = sorted({name for item in self.utterances[:1000] for name in item.labels})
+        check_columns(self.name, self.utterances, [column])
+        return [item.labels.get(column, "") for item in self.utterances]
+
+
+def check_columns(
+    name: str, items: Iterable[Utterance | AudioInput], columns: Sequence[str]
+) -> None:
+    """Refuse to group by what no utterance has.
+
+    Args:
+        name: of the references.
+        items: the references.
+        columns: to group by.
+
+    Raises:
+        InputError: no utterance has one of these columns.
+    """
+    known: set[str] = set().union(*(item.labels for item in items)) if columns else set()
+    for column in columns:
+        if column not in known:
             raise InputError(
-                f"{self.name}: no column {column!r} to group by",
-                hint=f"there are {', '.join(known)}" if known else "the file has no columns",
+                f"{name}: no column {column!r} to group by",
+                hint=f"there are {', '.join(sorted(known))}" if known else "it has no columns",
             )
-        return values
 
 
 def pair(reference: Texts, hypotheses: Sequence[Texts], missing: str = "error") -> Corpus:

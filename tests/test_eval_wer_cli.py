@@ -78,6 +78,7 @@ def test_a_regression_exits_with_1():
         (["ref.txt", "hyp.txt", "-o", "ref.txt"], 2, "error: ref.txt is an input"),
         (["ref.txt", "hyp.txt", "--fail-regression", "1"], 2, "error: a regression needs a"),
         (["ref.txt", "hyp.txt", "--fail-above", "12"], 2, "12"),
+        (["ref.txt", "hyp.txt", "--resume", "x"], 2, "error: --resume keeps transcripts"),
         (["ref.txt", "hyp.txt", "--color", "red"], 2, "error: color 'red'"),
         (["ref.txt", "hyp.txt", "--by", "speaker"], 4, "error: ref.txt: no column 'speaker'"),
         (["ref.txt", "hyp.txt", "-n", "french"], 2, "error: normalizer 'french'"),
@@ -370,6 +371,13 @@ def test_nothing_to_transcribe_is_4_without_a_report(manifest, name):
 
     assert result.exit_code == 4
     assert result.stdout == ""
+
+
+def test_a_wrong_column_is_known_before_the_model_is_loaded(manifest):
+    result = run("m.tsv", "--model", "some", "--by", "sex")
+
+    assert (result.exit_code, manifest) == (4, [])
+    assert "hint: there are speaker" in result.stderr
 
 
 def test_an_empty_manifest_does_not_load_a_model(manifest):

@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 
 from asrkit.corpus import pair
 from asrkit.errors import InputError
-from asrkit.formats.utterances import Texts, Utterance, read_texts
+from asrkit.formats.utterances import Texts, Utterance, read_texts, words_in_segments
 from asrkit.options import TableOptions
+from asrkit.types import Word
 
 TABLES = TableOptions()
 
@@ -225,6 +226,27 @@ def test_words_fall_into_the_segments_that_their_middles_are_in(tmp_path):
     pairs = pairs_of(tmp_path, ("ref.stm", STM), ("hyp.ctm", ctm))
 
     assert [heard for _, _, heard in pairs] == ["hello there", "kenobi", "late"]
+
+
+@given(data=st.data())
+def test_every_word_is_in_its_nearest_segment(data):
+    times = st.integers(0, 40).map(lambda half: half / 2)
+    starts = data.draw(st.lists(times, min_size=1, max_size=6))
+    where = {"recording": "r", "channel": "1"}
+    segments = [
+        Utterance(f"s{n}", "x", labels=where, offset=start, duration=data.draw(times))
+        for n, start in enumerate(starts)
+    ]
+    words = [Word(f"w{n}", start, start, 1.0) for n, start in enumerate(data.draw(st.lists(times)))]
+
+    found = words_in_segments(segments, Texts("hyp", [], words={("r", "1"): words}))
+
+    place = {word: item for item in found.utterances for word in (item.text or "").split()}
+    assert len(place) == len(words)
+    for word in words:
+        inside = [s for s in segments if s.offset <= word.start <= s.offset + s.duration]
+        if inside:
+            assert place[word.text].id in [item.id for item in inside]
 
 
 def test_words_of_an_unknown_recording_are_an_error(tmp_path):

@@ -20,6 +20,7 @@ from asrkit.options import (
     TableOptions,
     TranscribeOptions,
 )
+from asrkit.types import AudioInput
 
 if TYPE_CHECKING:
     from asrkit.corpus import Corpus
@@ -352,6 +353,8 @@ def eval_wer(
 
     plan = plan_reports(output or ["-"], formats)
     _check_outputs(plan, files)
+    if resume is not None and model is None:
+        raise UsageError("--resume keeps transcripts of a model", hint="--model names one")
     if color not in ("auto", "always", "never"):
         raise UsageError(f"color {color!r} is not one of auto, always, never")
 
@@ -453,6 +456,11 @@ def _transcribed(
             if isinstance(item, FailedInput):
                 console.failure(item.error)
         raise InputError(f"{', '.join(files)}: nothing to transcribe")
+
+    from asrkit.corpus import check_columns
+
+    columns = [*options.by, *([options.resample] if options.resample else [])]
+    check_columns(files[0], (item for item in items if isinstance(item, AudioInput)), columns)
 
     from asrkit.models.runtime import set_num_threads
     from asrkit.tasks.recognizer import Recognizer

@@ -11,10 +11,12 @@ documents   .srt .vtt .ass .json: the whole text of one recording; a folder of s
 from __future__ import annotations
 
 import io
+import itertools
 import math
 import os
 import re
 import sys
+from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from operator import attrgetter
@@ -330,19 +332,28 @@ def words_in_segments(segments: Sequence[Utterance], texts: Texts) -> Texts:
         )
     found: dict[str, list[Word]] = {item.id: [] for item in segments}
     for key, words in texts.words.items():
+        ordered = sorted(by_channel[key], key=attrgetter("offset"))
+        starts = [item.offset for item in ordered]
+        reach = list(itertools.accumulate(map(_end, ordered), max))
         for word in words:
             middle = (word.start + word.end) / 2
-            nearest = min(by_channel[key], key=lambda item: _distance(item, middle))
-            found[nearest.id].append(word)
+            last = first = bisect_right(starts, middle)
+            while first and reach[first - 1] > middle:  # a segment up to there still goes on
+                first -= 1
+            near = ordered[max(0, first - 1) : last + 1]
+            found[min(near, key=lambda item: _distance(item, middle)).id].append(word)
     utterances = [
         replace(item, text=_joined(found[item.id])) for item in segments if item.text is not None
     ]
     return replace(texts, utterances=utterances)
 
 
+def _end(segment: Utterance) -> float:
+    return segment.offset + (segment.duration or 0.0)
+
+
 def _distance(segment: Utterance, time: float) -> float:
-    end = segment.offset + (segment.duration or 0.0)
-    return max(segment.offset - time, time - end, 0.0)
+    return max(segment.offset - time, time - _end(segment), 0.0)
 
 
 # ------------------------------------------------------------------------------------- documents

@@ -325,7 +325,7 @@ def _words(counts: NDArray[np.int32]) -> NDArray[np.int64]:
 
 
 def _numbered(values: Sequence[str]) -> NDArray[np.int64]:
-    _, numbers = np.unique(np.array(values, dtype=object).astype(str), return_inverse=True)
+    _, numbers = np.unique(np.array(values), return_inverse=True)
     return numbers
 
 

@@ -60,7 +60,7 @@ class TranscriptLog:
         try:
             row = json.loads(line)
             self._known[row["key"]] = Transcript.from_dict(row), float(row["seconds"])
-        except (KeyError, TypeError, ValueError, InputError):
+        except (KeyError, TypeError, ValueError, RecursionError, InputError):
             return  # cut off, or of something else
 
     def get(self, item: AudioInput) -> Heard | None:
@@ -86,13 +86,21 @@ class TranscriptLog:
         self._is_cut_off = False
 
     def _key(self, item: AudioInput) -> str:
-        try:
-            status = os.stat(item.path)
-            state = [status.st_size, status.st_mtime_ns]
-        except OSError:
-            state = []
-        identity = [self._settings, item.path, item.offset, item.duration, state]
+        identity = [self._settings, item.path, item.offset, item.duration, _state(item.path)]
         return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:24]
+
+
+def _state(path: str | Path | None) -> list[Any]:
+    """What changes when a file does, or a file of a folder."""
+    if path is None:
+        return []
+    try:
+        if os.path.isdir(path):
+            return [[name, *_state(Path(path, name))] for name in sorted(os.listdir(path))]
+        status = os.stat(path)
+    except OSError:
+        return []
+    return [status.st_size, status.st_mtime_ns]
 
 
 def transcribe_corpus(
@@ -125,6 +133,7 @@ def transcribe_corpus(
     settings = {
         "model": asdict(recognizer.info),
         "options": {k: v for k, v in asdict(options).items() if k != "batch_size"},
+        "files": [_state(recognizer.directory), _state(options.decoding.lm)],
     }
     items = [_with_reference(item) for item in items]
     log = TranscriptLog(resume, settings)
