@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 from asrkit.errors import InputError
 from asrkit.formats.utterances import Texts, Utterance, words_in_segments
@@ -24,6 +25,7 @@ class System:
         audio_seconds: length of the audio that its time is known for.
         seconds: that time.
         model: which weights, if known.
+        options: how they were used, if known.
     """
 
     name: str
@@ -32,6 +34,7 @@ class System:
     audio_seconds: float = 0.0
     seconds: float = 0.0
     model: ModelInfo | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -282,6 +282,7 @@ def test_a_manifest_is_transcribed_first(manifest):
     assert (system["name"], system["model"]["id"]) == ("spelling", "spelling")
     assert system["wer"] == pytest.approx(1 / 5)
     assert system["groups"]["speaker"]["bob"]["wer"] == 0.5
+    assert system["options"]["decoding"] == {"decoder": "greedy"}
     assert system["rtfx"] > 0
     assert system["audio_seconds"] == pytest.approx(22 * 0.02 + 3 * 0.005)
     assert "RTFx" in result.stdout
@@ -346,6 +347,7 @@ def test_audio_that_cannot_be_read_costs_its_own_row_and_the_code(manifest):
 
     assert result.exit_code == 3
     assert "error: c.wav" in result.stderr
+    assert "warning: 1 of 3 inputs failed and are left out" in result.stderr
     assert [row["id"] for row in json.loads(result.stdout)["utterances"]] == ["a.wav", "b.wav"]
 
     result = run("m.tsv", "--model", "some", "-f", "json", "--missing", "empty")

@@ -79,7 +79,8 @@ def _header(report: Report) -> Iterator[str]:
         yield "<ul class='checks'>"
         for check in report.checks:
             state = "passed" if check.is_passed else "failed"
-            yield f"<li class='{state}'>{state.capitalize()}: {_text(check.message)}</li>"
+            message = _text(check.message).replace(" %", "&nbsp;%")
+            yield f"<li class='{state}'>{state.capitalize()}: {message}</li>"
         yield "</ul>\n"
     yield from _facts(report)
     normalizer = f"Normalizer: {_text(report.normalizer)}."
@@ -153,10 +154,10 @@ def _comparisons(report: Report) -> Iterator[str]:
         if item.bootstrap:
             yield f"<strong>{100 * item.bootstrap.difference:+.2f} points</strong> "
             yield f"({interval(item.bootstrap.interval)}), paired bootstrap "
-            yield _text(p_value(item.bootstrap.p))
+            yield _text(p_value(item.bootstrap.p)).replace(" ", "&nbsp;")
         if item.matched_pairs:
             yield f"; matched pairs over {item.matched_pairs.num_segments} segments "
-            yield _text(p_value(item.matched_pairs.p))
+            yield _text(p_value(item.matched_pairs.p)).replace(" ", "&nbsp;")
         yield ".</p>\n"
 
 

@@ -261,7 +261,15 @@ class Report:
             }
 
     def to_dict(self) -> dict[str, Any]:
-        """The JSON report: plain dicts, lists, strings and numbers."""
+        """The JSON report: plain dicts, lists, strings and numbers.
+
+        Rates are fractions, intervals [low, high] or null. Each of `systems` has its `wer`, `cer`,
+        `ser`, `mer`, `wil`, intervals, counts of `words` and `characters`, the same before
+        normalisation as `raw` and for each value of a column in `groups`; `confusions`,
+        `deletions`, `insertions` with their numbers; `model`, `options`, `rtfx`. Beside them stand
+        `comparisons`, `checks`, `normalizer` (names and versions), `options`, `notes`, and
+        `utterances` with their texts and counts.
+        """
         return self.summary() | {"utterances": list(self.utterances())}
 
     def _system(self, item: SystemReport) -> dict[str, Any]:
@@ -270,6 +278,7 @@ class Report:
         return {
             "name": item.name,
             "model": asdict(system.model) if system.model else None,
+            "options": dict(system.options),
             "missing": system.num_missing,
             **item.score.to_dict(),
             "raw": item.raw.to_dict() if item.raw else None,

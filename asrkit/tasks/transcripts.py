@@ -154,6 +154,7 @@ def transcribe_corpus(
         audio_seconds=sum(transcript.duration for transcript, _ in made),
         seconds=sum(seconds for _, seconds in made),
         model=recognizer.info,
+        options=made[0][0].options,
     )
     utterances = [
         Utterance(
@@ -166,7 +167,9 @@ def transcribe_corpus(
         )
         for item, _ in pairs
     ]
-    return Corpus(name, utterances, (system,))
+    lost = len(items) - len(pairs)
+    notes = (f"{lost} of {len(items)} inputs failed and are left out",) if lost else ()
+    return Corpus(name, utterances, (system,), notes)
 
 
 def _with_reference(item: AudioInput | FailedInput) -> AudioInput | FailedInput:
