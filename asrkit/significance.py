@@ -65,9 +65,10 @@ def rate_interval(
         seed: of the random numbers.
 
     Returns:
-        Low and high; None where there are fewer than two units or no words.
+        Low and high; None where there are fewer than two units, no words, or no errors: drawing
+        from nothing but zeros would claim certainty.
     """
-    if len(words) < 2 or not replicates or not words.any():
+    if len(words) < 2 or not replicates or not words.any() or not errors.any():
         return None
     sums = resample(np.stack([errors, words], axis=1), replicates, seed)
     sums = sums[sums[:, 1] > 0]
@@ -124,7 +125,7 @@ def paired_bootstrap(
         seed: of the random numbers.
 
     Returns:
-        None where `rate_interval` gives none.
+        None where there are fewer than two units or no words.
     """
     if len(words) < 2 or not replicates or not words.any():
         return None

@@ -122,6 +122,10 @@ def test_there_is_no_interval_of_too_little(errors, words):
     assert paired_bootstrap(units[0], units[0], units[1], **DRAWS) is None
 
 
+def test_no_errors_are_no_interval():
+    assert rate_interval(np.zeros(50, int), np.full(50, 9), **DRAWS) is None
+
+
 def test_an_interval_of_many_units_holds_the_middle_percent():
     assert percentiles(np.arange(101.0), 90, 10**9) == pytest.approx((5.0, 95.0))
 
