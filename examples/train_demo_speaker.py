@@ -89,6 +89,7 @@ FULL_MARGIN_FROM = 0.4
 ALL_ALTERED_FROM = 0.4
 BATCH_SIZE = 32
 NORM_BATCHES = 16
+BATCH_NORM_EPS = 1e-5
 PAIR_SCALE = 15.0
 SPEAKER_WEIGHT = 0.2
 CLIP_SECONDS = (1.0, 1.4, 1.8)
@@ -146,7 +147,7 @@ class NormedLinear(nn.Linear):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, D) to (B, X), by the statistics of the batch."""
-        return super().forward(F.batch_norm(x, None, None, training=True))
+        return super().forward(F.batch_norm(x, None, None, training=True, eps=BATCH_NORM_EPS))
 
 
 class Learner(Wav2Vec2ForXVector):
@@ -209,8 +210,8 @@ def fold_norm(weights: dict[str, Tensor], batches: BatchMaker) -> dict[str, Tens
     model.feature_extractor.register_forward_pre_hook(lambda _, inputs: pooled.extend(inputs[0]))
     for _ in range(NORM_BATCHES):
         model(batches.draw(1.0)[0])
-    deviation, mean = torch.std_mean(torch.stack(pooled), dim=0)
-    weight = weights["feature_extractor.weight"] / (deviation + 1e-5)
+    variance, mean = torch.var_mean(torch.stack(pooled), dim=0, correction=0)
+    weight = weights["feature_extractor.weight"] * torch.rsqrt(variance + BATCH_NORM_EPS)
     return weights | {
         "feature_extractor.weight": weight,
         "feature_extractor.bias": weights["feature_extractor.bias"] - weight @ mean,
@@ -362,7 +363,8 @@ def write_card(folder: Path, scores: Sequence[Score], facts: dict[str, Any]) -> 
 def make_examples(embedder: Embedder, folder: Path, seed: int = 11) -> None:
     """Write clips of three held-out people, two each, and trials beside the folder.
 
-    `trials.txt` has a line for each pair, as Kaldi: two paths relative to it, target or nontarget.
+    A line of `trials.txt` is a pair, as Kaldi has it: two paths that begin where the file is, and
+    target or nontarget.
     """
     folder.mkdir(parents=True, exist_ok=True)
     rng = random.Random(seed)
