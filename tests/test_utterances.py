@@ -249,6 +249,14 @@ def test_every_word_is_in_its_nearest_segment(data):
             assert place[word.text].id in [item.id for item in inside]
 
 
+def test_a_word_at_the_very_end_of_a_long_segment_belongs_to_it(tmp_path):
+    stm = "rec A ann 7.5 18.5 long\nrec A bob 7.5 7.5 nothing\n"
+
+    pairs = pairs_of(tmp_path, ("ref.stm", stm), ("hyp.ctm", "rec A 18.0 1.0 long\n"))
+
+    assert [heard for _, _, heard in pairs] == ["long", ""]
+
+
 def test_words_of_an_unknown_recording_are_an_error(tmp_path):
     with pytest.raises(InputError, match="recording 'rec' channel '1' is not in the reference"):
         pairs_of(tmp_path, ("ref.stm", STM), ("hyp.ctm", "rec 1 0.1 0.5 hello\n"))

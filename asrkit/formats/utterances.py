@@ -338,7 +338,7 @@ def words_in_segments(segments: Sequence[Utterance], texts: Texts) -> Texts:
         for word in words:
             middle = (word.start + word.end) / 2
             last = first = bisect_right(starts, middle)
-            while first and reach[first - 1] > middle:  # a segment up to there still goes on
+            while first and reach[first - 1] >= middle:  # a segment up to there still goes on
                 first -= 1
             near = ordered[max(0, first - 1) : last + 1]
             found[min(near, key=lambda item: _distance(item, middle)).id].append(word)
