@@ -235,7 +235,8 @@ harder to understand than the unknown ones, and rms, slt and kal16 of flite. Unk
 variants f4, m5 and Andy and the Scottish accent of espeak-ng, and awb of flite, which is made from
 a real Scottish speaker and sounds like no voice of the training data.
 
-Much silence around a sentence confuses the model, because features are normalised over the clip.
+In the second row each clip has a second of digital silence on either side. Training heard no more,
+and features are normalised over the clip, so longer silence costs accuracy.
 
 ## How it was made
 
