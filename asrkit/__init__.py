@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from asrkit.options import TranscribeOptions as TranscribeOptions
     from asrkit.options import TranslateOptions as TranslateOptions
     from asrkit.tasks.align import align as align
+    from asrkit.tasks.classify import classify as classify
+    from asrkit.tasks.embed import embed as embed
     from asrkit.tasks.generator import Generator as Generator
     from asrkit.tasks.recognizer import Recognizer as Recognizer
     from asrkit.tasks.transcribe import transcribe as transcribe
@@ -37,6 +39,8 @@ _HOMES = {
     "Transcript": "asrkit.types",
     "TranslateOptions": "asrkit.options",
     "align": "asrkit.tasks.align",
+    "classify": "asrkit.tasks.classify",
+    "embed": "asrkit.tasks.embed",
     "load_model": "asrkit.models.runtime",
     "read_audio": "asrkit.audio",
     "transcribe": "asrkit.tasks.transcribe",
@@ -56,6 +60,8 @@ __all__ = [
     "TranslateOptions",
     "__version__",
     "align",
+    "classify",
+    "embed",
     "load_model",
     "read_audio",
     "transcribe",

@@ -16,7 +16,12 @@ TIMESTAMPS = ("none", "segment", "word", "char")
 LEVELS = ("segment", "word", "char")
 UNKNOWN = ("star", "interpolate", "drop", "error")
 STARS = ("none", "edges", "segment")
-TRANSLATION_MODEL = "demo-translate"  # of `translate` where none is named
+LAYERS = ("last", "mean-last-4", "all")
+POOLS = ("mean", "max", "std", "first", "none")
+
+# The embedded models that commands take where none is named
+DEMO_RECOGNIZER, DEMO_TRANSLATOR = "demo-en", "demo-translate"
+DEMO_KEYWORDS, DEMO_SPEAKER = "demo-keywords", "demo-speaker"
 
 
 @dataclass(frozen=True)
@@ -30,14 +35,16 @@ class ModelOptions:
         dtype: float32, float16 or bfloat16.
         cache_dir: where Hub files are kept; None uses the standard cache.
         offline: never open a connection.
+        language: of a multilingual model; None takes the one its weights hold.
     """
 
-    model: str = "demo-en"
+    model: str = DEMO_RECOGNIZER
     revision: str | None = None
     device: str = "auto"
     dtype: str = "float32"
     cache_dir: str | None = None
     offline: bool = False
+    language: str | None = None
 
 
 @dataclass(frozen=True)
@@ -141,42 +148,24 @@ class GenerationOptions:
             raise UsageError(f"no_repeat_ngram_size {self.no_repeat_ngram_size} is below 0")
 
 
-@dataclass(frozen=True)
-class TranscribeOptions:
-    """How audio becomes text.
+@dataclass(frozen=True, kw_only=True)
+class ChunkOptions:
+    """How audio of any length goes through a model.
 
     Attributes:
-        timestamps: the finest times in the result: none, segment, word or char. None is word, and
-            segment where an encoder-decoder, which knows no times, has no `align_model`.
         chunk_length: longest stretch the model sees at once, in seconds.
         stride: context on each side of a chunk that is computed and thrown away, in seconds; None
-            is a sixth of a chunk. An encoder-decoder has none: its chunks are cut in pauses.
+            is a sixth of a chunk.
         batch_size: chunks that go through the model together.
         channel: "mix", or the number of one channel counted from 0.
-        decoding: how the emissions of a CTC model become text.
-        generation: how an encoder-decoder writes; its beam width and n-best may stand in `decoding`
-            as well.
-        align_model: CTC model that finds when the words of an encoder-decoder were said.
-        segments: how words become segments.
     """
 
-    timestamps: str | None = None
     chunk_length: float = 30.0
     stride: float | None = None
     batch_size: int = 8
     channel: str = "mix"
-    decoding: DecodingOptions = field(default_factory=DecodingOptions)
-    generation: GenerationOptions = field(default_factory=GenerationOptions)
-    align_model: str | None = None
-    segments: SegmentOptions = field(default_factory=SegmentOptions)
 
     def __post_init__(self) -> None:
-        if self.timestamps not in (None, *TIMESTAMPS):
-            raise UsageError(
-                f"timestamps {self.timestamps!r} is not one of {', '.join(TIMESTAMPS)}"
-            )
-        if self.align_model is not None and self.timestamps == "none":
-            raise UsageError("a model that finds times is given, and none are asked for")
         if self.batch_size < 1:
             raise UsageError(f"batch size {self.batch_size} is below 1")
         if self.channel != "mix" and not self.channel.isdecimal():
@@ -192,6 +181,38 @@ class TranscribeOptions:
     def context(self) -> float:
         """Seconds on each side of a chunk that are computed and thrown away."""
         return self.chunk_length / 6 if self.stride is None else self.stride
+
+
+@dataclass(frozen=True)
+class TranscribeOptions(ChunkOptions):
+    """How audio becomes text.
+
+    Besides how audio goes through the model, see `ChunkOptions`.
+
+    Attributes:
+        timestamps: the finest times in the result: none, segment, word or char. None is word, and
+            segment where an encoder-decoder, which knows no times, has no `align_model`.
+        decoding: how the emissions of a CTC model become text.
+        generation: how an encoder-decoder writes; its beam width and n-best may stand in `decoding`
+            as well.
+        align_model: CTC model that finds when the words of an encoder-decoder were said.
+        segments: how words become segments.
+    """
+
+    timestamps: str | None = None
+    decoding: DecodingOptions = field(default_factory=DecodingOptions)
+    generation: GenerationOptions = field(default_factory=GenerationOptions)
+    align_model: str | None = None
+    segments: SegmentOptions = field(default_factory=SegmentOptions)
+
+    def __post_init__(self) -> None:
+        if self.timestamps not in (None, *TIMESTAMPS):
+            raise UsageError(
+                f"timestamps {self.timestamps!r} is not one of {', '.join(TIMESTAMPS)}"
+            )
+        if self.align_model is not None and self.timestamps == "none":
+            raise UsageError("a model that finds times is given, and none are asked for")
+        super().__post_init__()
 
 
 @dataclass(frozen=True)
@@ -233,8 +254,10 @@ class TranslateOptions:
 
 
 @dataclass(frozen=True)
-class AlignOptions:
+class AlignOptions(ChunkOptions):
     """How a known text is put on audio.
+
+    Besides how audio goes through the model, see `ChunkOptions`.
 
     Attributes:
         level: the finest times in the result: segment, word or char.
@@ -246,11 +269,6 @@ class AlignOptions:
         min_score: words and segments with a lower score are marked; None marks none.
         tail: how long a word sounds after the spike of its last letter, in seconds, unless the
             next word begins earlier. Models emit a letter when they know it, not when it ends.
-        chunk_length: longest stretch the model sees at once, in seconds.
-        stride: context on each side of a chunk that is computed and thrown away, in seconds; None
-            is a sixth of a chunk.
-        batch_size: chunks that go through the model together.
-        channel: "mix", or the number of one channel counted from 0.
     """
 
     level: str = "word"
@@ -258,10 +276,6 @@ class AlignOptions:
     star: str = "none"
     min_score: float | None = None
     tail: float = 0.1
-    chunk_length: float = TranscribeOptions.chunk_length
-    stride: float | None = TranscribeOptions.stride
-    batch_size: int = TranscribeOptions.batch_size
-    channel: str = TranscribeOptions.channel
 
     def __post_init__(self) -> None:
         for name, known in (("level", LEVELS), ("unknown", UNKNOWN), ("star", STARS)):
@@ -271,20 +285,7 @@ class AlignOptions:
             raise UsageError(f"a lowest score of {self.min_score} is not between 0 and 1")
         if not 0 <= self.tail <= 1:
             raise UsageError(f"a tail of {self.tail} s is not between 0 and 1")
-        self.transcribing()
-
-    def transcribing(self) -> TranscribeOptions:
-        """The options that say how audio goes through the model, checked.
-
-        Raises:
-            UsageError: they cannot work.
-        """
-        return TranscribeOptions(
-            chunk_length=self.chunk_length,
-            stride=self.stride,
-            batch_size=self.batch_size,
-            channel=self.channel,
-        )
+        super().__post_init__()
 
 
 def _check_counts(options: object, *names: str) -> None:
@@ -293,3 +294,63 @@ def _check_counts(options: object, *names: str) -> None:
         value = getattr(options, name)
         if value is not None and value < 1:
             raise UsageError(f"{name.replace('_', ' ')} {value}, expected at least 1")
+
+
+@dataclass(frozen=True)
+class ClassifyOptions(ChunkOptions):
+    """How audio is sorted into the classes of a model.
+
+    Besides how audio goes through the model, see `ChunkOptions`.
+
+    Attributes:
+        top_k: labels of each input or window at most; None keeps all.
+        threshold: labels with a lower score are left out; for a model of frames, the probability
+            from which a label counts as active (None: 0.5).
+        window: classify every stretch of so many seconds by itself; None takes the input whole.
+        hop: seconds from the start of one window to the next; None is the window's length.
+    """
+
+    top_k: int | None = 5
+    threshold: float | None = None
+    window: float | None = None
+    hop: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.top_k is not None and self.top_k < 1:
+            raise UsageError(f"top-k {self.top_k}, expected at least 1")
+        if self.threshold is not None and not 0 <= self.threshold <= 1:
+            raise UsageError(f"a threshold of {self.threshold} is not between 0 and 1")
+        if self.hop is not None and self.window is None:
+            raise UsageError("a hop without a window", hint="--window SECONDS")
+        if self.window is not None and not 0 < (self.hop or self.window) <= self.window:
+            raise UsageError(
+                f"a window of {self.window:g} s every {self.hop or self.window:g} s, expected a "
+                "hop above 0 and no longer than the window"
+            )
+        super().__post_init__()
+
+
+@dataclass(frozen=True)
+class EmbedOptions(ChunkOptions):
+    """How audio becomes vectors.
+
+    Besides how audio goes through the model, see `ChunkOptions`.
+
+    Attributes:
+        layer: whose hidden states: a number from 0 (the input of the first layer), last,
+            mean-last-4 or all. None takes the model's own vectors where it was trained to give
+            some (x-vectors), else last.
+        pool: frames to one vector: mean, max, std, first, or none, which keeps them. None is mean.
+        normalize: scale every vector to length 1.
+    """
+
+    layer: str | None = None
+    pool: str | None = None
+    normalize: bool = False
+
+    def __post_init__(self) -> None:
+        if self.layer is not None and self.layer not in LAYERS and not self.layer.isdecimal():
+            raise UsageError(f"layer {self.layer!r} is neither a number nor {', '.join(LAYERS)}")
+        if self.pool is not None and self.pool not in POOLS:
+            raise UsageError(f"pool {self.pool!r} is not one of {', '.join(POOLS)}")
+        super().__post_init__()

@@ -14,7 +14,7 @@ from typing import Any, BinaryIO
 from asrkit.errors import OutputError, UsageError
 from asrkit.formats import FORMATS, Registry, error_row
 from asrkit.inputs import FailedInput
-from asrkit.types import AudioInput
+from asrkit.types import AudioInput, Embedding
 
 
 @dataclass(frozen=True)
@@ -149,6 +149,45 @@ class Target:
                 put(text)
 
             yield write
+
+    @contextmanager
+    def open_vectors(
+        self, inputs: Sequence[AudioInput | FailedInput]
+    ) -> Iterator[Callable[[int, Embedding], None]]:
+        """As `open`, for embeddings; a file of many is complete when the context ends."""
+        plan = self.files(inputs)
+        with ExitStack() as stack:
+            add: Callable[[Embedding], None] | None = None
+
+            def write(index: int, embedding: Embedding) -> None:
+                nonlocal add
+                if self.directory is not None:
+                    for name, path in plan[index].items():
+                        with open_whole(path) as file, self.registry[name].write(file) as add_one:
+                            add_one(embedding)
+                    return
+                if add is None:  # not before there is something to write
+                    stream = (
+                        sys.stdout.buffer
+                        if self.file is None
+                        else stack.enter_context(open_whole(self.file, is_growing=True))
+                    )
+                    add = stack.enter_context(self.registry[self.formats[0]].write(stream))
+                    assert add is not None  # for the type checker
+                add(embedding)
+
+            yield write
+
+    def write_text(self, text: str) -> None:
+        """Write a result that is one text, whole.
+
+        Raises:
+            OutputError: it cannot be written.
+        """
+        if self.file is None:
+            write_stdout(text)
+        else:
+            write_whole(self.file, encode(text))
 
     def _open_joined(self, stack: ExitStack) -> Callable[[str], object]:
         """What writes to the one place that all results share."""

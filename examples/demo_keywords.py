@@ -146,11 +146,9 @@ def label_of(text: str) -> str:
 
 
 def evaluation_sets(
-    recordings: DigitRecordings | None, *, per_label: int = 60, seed: int = 7
+    recordings: DigitRecordings | None, *, per_label: int = 40, seed: int = 7
 ) -> dict[str, list[Clip]]:
     """Make the clips that the classifier is measured on; the text of a clip is its label.
-
-    Words stand somewhere in 1 to 2 seconds of very faint noise.
 
     Args:
         recordings: real digits, or None to leave out the set made of them.
@@ -159,51 +157,55 @@ def evaluation_sets(
     """
     rng = random.Random(seed)
     noise_rng = np.random.default_rng(seed)
+    unheard = other_words(held_out=True)
 
-    def padded(samples: Samples, *, noise_db: float = 45.0, shortest: float = 1.0) -> Samples:
-        size = max(len(samples), round(rng.uniform(shortest, 2 * shortest) * SAMPLE_RATE))
-        before = rng.randint(0, size - len(samples))
-        clip = np.pad(samples, (before, size - len(samples) - before))
-        noise = noise_rng.standard_normal(size).astype(np.float32)
-        return clip + noise * np.float32(samples.std() * 10 ** (-noise_db / 20))
-
-    def spoken(
-        texts: Sequence[str], voices: Sequence[Voice] | None, **padding: float
-    ) -> list[Clip]:
+    def spoken(texts: Sequence[str], voices: Sequence[Voice] | None) -> list[Clip]:
         clips = []
         for number, text in enumerate(texts):
             voice = voices[number % len(voices)] if voices else sample_line(rng).voice
-            clips.append(
-                Clip(label_of(text), padded(speak(text, voice, sample_manner(rng)), **padding))
-            )
+            clips.append(Clip(label_of(text), speak(text, voice, sample_manner(rng))))
         return clips
 
-    def balanced(voices: Sequence[Voice] | None, **padding: float) -> list[Clip]:
+    def balanced(voices: Sequence[Voice] | None) -> list[Clip]:
         words = [command for command in COMMANDS for _ in range(per_label)]
         words += rng.sample(near_misses(), per_label // 2)
-        words += rng.choices(other_words(held_out=True), k=per_label - per_label // 2)
-        silent = [
-            Clip(SILENCE, make_silence(round(rng.uniform(1, 2) * SAMPLE_RATE), noise_rng))
-            for _ in range(per_label)
-        ]
-        return spoken(words, voices, **padding) + silent
+        words += rng.choices(unheard, k=per_label - per_label // 2)
+        return spoken(words, voices)
 
+    def placed(
+        clips: Sequence[Clip], *, shortest: float = 1.0, noise_db: float = 45.0
+    ) -> list[Clip]:
+        """Put each somewhere into 1 to 2 times `shortest` seconds of noise."""
+        found = []
+        for clip in clips:
+            length = len(clip.samples)
+            size = max(length, round(rng.uniform(shortest, 2 * shortest) * SAMPLE_RATE))
+            samples = noise_rng.standard_normal(size) * clip.samples.std() * 10 ** (-noise_db / 20)
+            start = rng.randint(0, size - length)
+            samples[start : start + length] += clip.samples
+            found.append(Clip(clip.text, samples.astype(np.float32)))
+        return found
+
+    silent = [
+        Clip(SILENCE, make_silence(round(rng.uniform(1, 2) * SAMPLE_RATE), noise_rng))
+        for _ in range(per_label)
+    ]
+    words = balanced(HELD_OUT_ESPEAK)
     sets = {
-        "unknown espeak voices": balanced(HELD_OUT_ESPEAK),
-        "the same, noise 10 dB below": balanced(HELD_OUT_ESPEAK, noise_db=10.0),
-        "the same, cut to 0.5 to 1 s": balanced(HELD_OUT_ESPEAK, shortest=0.5),
-        "unknown flite voice": balanced(HELD_OUT_FLITE),
-        "known voices": balanced(None),
-        "unknown espeak voices, words never heard": spoken(
-            other_words(held_out=True) * 4, HELD_OUT_ESPEAK
-        ),
-        "unknown espeak voices, near misses": spoken(near_misses() * 2, HELD_OUT_ESPEAK),
+        "unknown espeak voices": placed(words) + silent,
+        "the same, noise 10 dB below": placed(words, noise_db=10.0) + silent,
+        "the same, clips of 0.5 to 1 s": placed(words, shortest=0.5) + silent,
+        "unknown flite voice": placed(balanced(HELD_OUT_FLITE)) + silent,
+        "known voices": placed(balanced(None)) + silent,
+        "unknown espeak voices, words never heard": placed(spoken(unheard * 3, HELD_OUT_ESPEAK)),
+        "unknown espeak voices, near misses": placed(spoken(near_misses() * 2, HELD_OUT_ESPEAK)),
     }
     if recordings is not None:
-        sets["real digits, five speakers"] = [
-            Clip(UNKNOWN, padded(take))
-            for by_digit in recordings.takes.values()
-            for takes in by_digit.values()
-            for take in takes[:10]
+        takes = [
+            take
+            for digits in recordings.takes.values()
+            for digit in digits.values()
+            for take in digit[:10]
         ]
+        sets["real digits, five speakers"] = placed([Clip(UNKNOWN, take) for take in takes])
     return sets

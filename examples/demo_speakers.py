@@ -13,16 +13,22 @@ import os
 import random
 import re
 import subprocess
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from demo_corpus import is_held_out, sample_sentence
+import numpy as np
+from demo_corpus import held_out_sentences, is_held_out, sample_sentence
 from demo_speech import (
     MORE_VARIANTS,
+    SAMPLE_RATE,
     VARIANTS,
+    DigitRecordings,
     Line,
     Manner,
+    Samples,
     Voice,
+    speak,
 )
 
 HELD_OUT_MEN = ("m5", "Andy", "gustave", "rob", "victor", "boris", "sandro", "Nguyen", "Hugo", "m8")
@@ -31,7 +37,7 @@ _LIKE_HELD_OUT = ("steph2",)
 ACCENTS = ("en-us", "en-gb", "en-gb-x-rp", "en-us-nyc", "en-gb-x-gbclan", "en-gb-x-gbcwmd")
 _HELD_OUT_ACCENTS = ("en-us", "en-gb", "en-gb-scotland")
 
-NUM_WRITTEN = 1000
+NUM_WRITTEN = 230  # espeak-ng lists at most 350 languages and variants together
 _PITCHES = (25, 42, 58, 75)
 _STRETCHES = (0.88, 0.95, 1.03, 1.11)
 
@@ -55,17 +61,23 @@ class Person:
 def write_variants(folder: Path, seed: int = 1) -> None:
     """Make a data folder for espeak-ng with variants of our own, and use it in this process.
 
-    Everything but the variants is linked from espeak-ng's own data.
+    All else is linked from espeak-ng's own data, of its languages only the Germanic ones.
+
+    Raises:
+        RuntimeError: espeak-ng's data are not where it says.
     """
     said = subprocess.run(["espeak-ng", "--version"], capture_output=True, check=True, text=True)
     match = re.search(r"Data at: (.+)", said.stdout)
     if match is None:
         raise RuntimeError(f"espeak-ng does not say where its data are: {said.stdout!r}")
     source = Path(match[1].strip())
-    variants = folder / "espeak-ng-data" / "voices" / "!v"
+    data = folder / "espeak-ng-data"
+    variants = data / "voices" / "!v"
     variants.mkdir(parents=True, exist_ok=True)
-    links = {folder / "espeak-ng-data" / path.name: path for path in source.iterdir()}
+    (data / "lang").mkdir(exist_ok=True)
+    links = {data / path.name: path for path in source.iterdir()}
     links |= {variants / path.name: path for path in (source / "voices" / "!v").iterdir()}
+    links[data / "lang" / "gmw"] = source / "lang" / "gmw"
     for link, path in links.items():
         if not link.exists():
             link.symlink_to(path)
@@ -115,13 +127,10 @@ def training_people() -> list[Person]:
     held_out = {*HELD_OUT_MEN, *HELD_OUT_WOMEN, *_LIKE_HELD_OUT}
     named = [variant for variant in (*VARIANTS, *MORE_VARIANTS) if variant not in held_out]
     people = []
-    for variant in named:
-        for pitch, stretch in rng.sample(list(itertools.product(_PITCHES, _STRETCHES)), 5):
+    for variant in [*named, *(f"written{number}" for number in range(NUM_WRITTEN))]:
+        for pitch, stretch in rng.sample(list(itertools.product(_PITCHES, _STRETCHES)), 4):
             name = f"{rng.choice(ACCENTS)}+{variant}".removesuffix("+")
             people.append(Person(Voice("espeak", name), pitch, stretch))
-    for number in range(NUM_WRITTEN):
-        voice = Voice("espeak", f"{rng.choice(ACCENTS)}+written{number}")
-        people.append(Person(voice, rng.randint(35, 65), rng.uniform(0.92, 1.08)))
     for name in ("rms", "slt", "kal16"):
         people += [
             Person(Voice("flite", name), 50, stretch)
@@ -154,3 +163,107 @@ def sample_line(rng: random.Random) -> Line:
     """Draw a person and what they say; the few people of flite speak more often."""
     people = _people_by_engine()["flite" if rng.random() < _FLITE_SHARE else "espeak"]
     return rng.choice(people).line(sample_text(rng), rng)
+
+
+# ----------------------------------------------------------------------------------------- trials
+
+
+@dataclass(frozen=True)
+class TrialSet:
+    """Pairs of clips: who are the same person, who are not?
+
+    Attributes:
+        clips: (T,) each, at 16 kHz.
+        pairs: two numbers of clips, and whether one person speaks in both.
+    """
+
+    clips: list[Samples]
+    pairs: list[tuple[int, int, bool]]
+
+
+def held_out_people() -> dict[str, list[Person]]:
+    """Those whom no model hears before it is measured, by sex: two people of each variant."""
+    rng = random.Random("held out")
+
+    def people(variants: Sequence[str]) -> list[Person]:
+        found = []
+        for variant in variants:
+            accents = rng.sample(_HELD_OUT_ACCENTS, 2)
+            pitches = rng.sample(_PITCHES, 2)
+            stretches = rng.sample(_STRETCHES, 2)
+            found += [
+                Person(Voice("espeak", f"{accent}+{variant}"), pitch, stretch)
+                for accent, pitch, stretch in zip(accents, pitches, stretches, strict=True)
+            ]
+        return found
+
+    return {"men": people(HELD_OUT_MEN), "women": people(HELD_OUT_WOMEN)}
+
+
+def _pairs(
+    people: Sequence[object],
+    count: int,
+    rng: random.Random,
+    *,
+    groups: Sequence[object],
+) -> list[tuple[int, int, bool]]:
+    """Draw `count` pairs of one person's clips and `count` of two people's of one group."""
+    both = list(itertools.combinations(range(len(people)), 2))
+    same = [(a, b, True) for a, b in both if people[a] == people[b]]
+    others = [(a, b, False) for a, b in both if people[a] != people[b] and groups[a] == groups[b]]
+    return rng.sample(same, min(count, len(same))) + rng.sample(others, min(count, len(others)))
+
+
+def evaluation_trials(
+    recordings: DigitRecordings | None, *, per_person: int = 8, seed: int = 7
+) -> dict[str, TrialSet]:
+    """Make the trials that the speaker model is measured on; it has heard nobody of them.
+
+    Nobody says the same sentence twice.
+
+    Args:
+        recordings: real digits, or None to leave out the set made of them.
+        per_person: clips of each synthetic person.
+        seed: of everything random.
+    """
+    rng = random.Random(seed)
+    noise_rng = np.random.default_rng(seed)
+    by_sex = held_out_people()
+    speakers = [
+        person for people in by_sex.values() for person in people for _ in range(per_person)
+    ]
+    sexes = [sex for sex, people in by_sex.items() for _ in range(len(people) * per_person)]
+    voices = [person.voice.name.partition("+")[2] for person in speakers]
+    texts = held_out_sentences(len(speakers), rng)
+    lines = [person.line(text, rng) for person, text in zip(speakers, texts, strict=True)]
+    clips = [speak(line.text, line.voice, line.manner) for line in lines]
+    rough = [_telephoned(clip, noise_rng) for clip in clips]
+    pairs = _pairs(speakers, 1000, rng, groups=sexes)
+    sets = {
+        "unknown people of one sex": TrialSet(clips, pairs),
+        "the same, half of the clips by telephone in noise": TrialSet(
+            [*clips, *rough],
+            [(a, b + len(clips), is_target) for a, b, is_target in pairs],
+        ),
+        "unknown people of any sex": TrialSet(
+            clips, _pairs(speakers, 1000, rng, groups=[None] * len(speakers))
+        ),
+        "one voice, other accent, pitch and size": TrialSet(
+            clips, _pairs(speakers, 1000, rng, groups=voices)
+        ),
+    }
+    if recordings is not None:
+        people = [name for name in sorted(recordings.takes) for _ in range(40)]
+        strings = [recordings.string(name, rng.sample(range(10), 5), rng)[1] for name in people]
+        pairs = _pairs(people, 1000, rng, groups=[None] * len(people))
+        sets["five real people saying digits"] = TrialSet(strings, pairs)
+    return sets
+
+
+def _telephoned(samples: Samples, rng: np.random.Generator) -> Samples:
+    """Cut a clip to 300 to 3400 Hz, with white noise 15 dB below it."""
+    spectrum = np.fft.rfft(samples)
+    hertz = np.fft.rfftfreq(len(samples), 1 / SAMPLE_RATE)
+    noise = np.fft.rfft(rng.standard_normal(len(samples)) * samples.std() * 10 ** (-15 / 20))
+    spectrum = (spectrum + noise) * ((hertz > 300) & (hertz < 3400))
+    return np.fft.irfft(spectrum, len(samples)).astype(np.float32)

@@ -109,16 +109,23 @@ def fix_first_layer(base: nn.Module) -> None:
 
 
 class MasterWeights:
-    """AdamW on float32 copies of a module's trained weights; the module itself goes to bfloat16.
+    """AdamW on float32 copies of a module's weights; the module, or a part, goes to bfloat16.
 
     All gradients lie in one vector `flat`, followed by as many running sums as asked for, so that
     processes exchange everything at once.
     """
 
-    def __init__(self, module: nn.Module, *, num_sums: int = 0, weight_decay: float = 0.02) -> None:
+    def __init__(
+        self,
+        module: nn.Module,
+        *,
+        rounded: nn.Module | None = None,
+        num_sums: int = 0,
+        weight_decay: float = 0.02,
+    ) -> None:
         trained = [p for p in module.parameters() if p.requires_grad]
         self.masters = [nn.Parameter(p.detach().clone()) for p in trained]
-        module.bfloat16()
+        (rounded or module).bfloat16()
         self.weights = [p for p in module.parameters() if p.requires_grad]
         decayed = [p for p in self.masters if p.ndim > 1]
         kept = [p for p in self.masters if p.ndim <= 1]
@@ -206,6 +213,8 @@ def train_alone(
     draw: Callable[[float], tuple[Tensor, Tensor]],
     path: Path,
     schedule: Schedule,
+    *,
+    rounded: nn.Module | None = None,
 ) -> dict[str, Any]:
     """Train a model with a head in this process, or go on where a stopped run was saved.
 
@@ -214,12 +223,13 @@ def train_alone(
         draw: makes a batch, values (B, T) and labels (B,), for a share of the run that is over.
         path: where the state is saved.
         schedule: how long, and how fast.
+        rounded: the part that is bfloat16; None means all.
 
     Returns:
         What was saved last: "model" (tensors in float32), "step", "elapsed_s", "hours_seen".
     """
     torch.set_num_threads(1)
-    weights = MasterWeights(model)
+    weights = MasterWeights(model, rounded=rounded)
     state: dict[str, Any] = {"step": 0, "elapsed_s": 0.0, "hours_seen": 0.0}
     if path.exists():
         state = torch.load(path, weights_only=True)

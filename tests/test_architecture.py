@@ -16,7 +16,8 @@ ROOT = Path(asrkit.__file__).parent
 FLOORS = (
     {"errors", "options", "types"},
     {"audio", "ctc", "decoders", "formats", "frontend", "inputs", "normalize", "outputs", "plot"}
-    | {"pauses", "report", "safe_pickle", "scoring", "segmentation", "spelling", "text"},
+    | {"pauses", "report", "safe_pickle", "scoring", "segmentation", "spelling", "text"}
+    | {"verification"},
     {"checkpoint", "models", "seq2seq"},
     {"batch", "tasks"},
     {"cli"},
@@ -74,6 +75,9 @@ def test_only_the_model_rooms_import_torch(path):
         ["transcribe", "--nonsense"],
         ["align", "--help"],
         ["translate", "--help"],
+        ["classify", "--help"],
+        ["embed", "--help"],
+        ["models", "info", "--help"],
     ],
 )
 def test_help_imports_nothing_heavy(arguments):

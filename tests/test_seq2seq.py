@@ -17,7 +17,7 @@ from asrkit.models.decoder import TextDecoder
 from asrkit.options import GenerationOptions
 from asrkit.seq2seq import GenerationSettings, generate
 
-GOLDEN = Path(__file__).parent / "golden"
+GOLDEN = Path(__file__).parent / "golden" / "generate"
 END, A, B, C = range(4)
 
 
@@ -228,7 +228,7 @@ def test_token_ids_beyond_the_vocabulary_are_refused():
         run(random_table(0), forced_bos_token_id=4)
 
 
-@pytest.mark.parametrize("name", ["generate-speech2text", "generate-speech2text2"])
+@pytest.mark.parametrize("name", ["speech_to_text", "speech_to_text_2"])
 def test_texts_and_scores_are_those_stored_of_the_reference(name):
     with safe_open(GOLDEN / f"{name}.safetensors", "pt") as file:
         tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118

@@ -292,6 +292,18 @@ def test_broken_vocabulary_is_exit_code_4_and_names_its_file(file, damage, tmp_p
     assert file in result.stderr
 
 
+def test_without_a_model_the_embedded_one_translates_and_a_note_names_a_real_one():
+    clip = Path(__file__).parent.parent / "examples/translate/date.opus"
+
+    result = run("translate", clip, "--target-lang", "de", "--source-text")
+
+    said, written = result.stdout.rstrip("\n").split("\t")
+    assert said == "MY BIRTHDAY IS ON THE TWENTY THIRD OF MAY"
+    assert written == "Mein Geburtstag ist am 23. Mai."
+    assert "--model facebook/s2t-medium-mustc-multilingual-st" in result.stderr
+    assert "--source-model facebook/wav2vec2-base-960h" in result.stderr
+
+
 def test_python_calls_give_what_the_commands_print(models):
     samples, _ = soundfile.read("a.wav", dtype="float32")
 

@@ -5,18 +5,17 @@ from __future__ import annotations
 import logging
 import sys
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from asrkit.errors import AsrkitError, ExitCode, UsageError
-from asrkit.options import TRANSLATION_MODEL, ModelOptions, SegmentOptions
-from asrkit.types import AudioInput, Transcript
+from asrkit.options import ModelOptions
+from asrkit.types import AudioInput
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -78,7 +77,8 @@ Channel = Annotated[
 ]
 
 
-def _model(default: str) -> Any:
+def model_option(default: str) -> Any:
+    """`--model` of a command that takes an embedded model where none is given."""
     return typer.Option(
         "--model",
         "-m",
@@ -90,14 +90,21 @@ def _model(default: str) -> Any:
     )
 
 
-Model = Annotated[str | None, _model(ModelOptions.model)]
-TranslationModel = Annotated[str | None, _model(TRANSLATION_MODEL)]
+Model = Annotated[str | None, model_option(ModelOptions.model)]
 Revision = Annotated[
     str | None,
     typer.Option(
         metavar="REV",
         envvar="ASRKIT_REVISION",
         help="Branch, tag or commit of a Hub id.",
+        rich_help_panel=_MODEL,
+    ),
+]
+Language = Annotated[
+    str | None,
+    typer.Option(
+        metavar="CODE",
+        help="Language of a multilingual model, as fra; its own unless given.",
         rich_help_panel=_MODEL,
     ),
 ]
@@ -222,22 +229,27 @@ BatchSize = Annotated[
 ]
 
 
-def _formats(default: str) -> Any:
+def format_option(names: str, default: str) -> Any:
+    """`--format` of a command, with the names that it knows."""
     return typer.Option(
         "--format",
         "-f",
         metavar="NAME[,NAME...]",
         envvar="ASRKIT_FORMAT",
-        help="txt, json, jsonl, tsv, csv, words, srt, vtt, ass, lrc, textgrid, textgrid-short, "
-        "ctm, rttm, aud; several at once with -o DIR.",
+        help=f"{names}; several at once with -o DIR.",
         show_default=default,
         rich_help_panel=_OUTPUT,
     )
 
 
-Formats = Annotated[str | None, _formats("the suffix of -o, or txt")]
+_TRANSCRIPTS = (
+    "txt, json, jsonl, tsv, csv, words, srt, vtt, ass, lrc, textgrid, textgrid-short, ctm, rttm, "
+    "aud"
+)
+Formats = Annotated[str | None, format_option(_TRANSCRIPTS, "the suffix of -o, or txt")]
 AlignedFormats = Annotated[
-    str | None, _formats("the suffix of -o, or that of subtitles given, or words")
+    str | None,
+    format_option(_TRANSCRIPTS, "the suffix of -o, or that of subtitles given, or words"),
 ]
 Output = Annotated[
     str,
@@ -275,8 +287,8 @@ def read_inputs(
     recursive: bool,
     files_from: str | None,
     audio_column: str,
-    text_column: str,
     id_column: str,
+    text_column: str = "text",
 ) -> tuple[list[AudioInput | FailedInput], bool]:
     """The inputs that the arguments name, and whether they name one file and no more."""
     from asrkit.inputs import FailedInput, iter_inputs
@@ -404,29 +416,27 @@ class Console:
         self,
         inputs: Sequence[AudioInput | FailedInput],
         target: Target,
-        segments: SegmentOptions,
-        results: Iterable[Transcript | FailedInput],
+        render: Callable[[Any, str], str],
+        results: Iterable[Any],
     ) -> None:
         """Write results as they come, one an input, and say what went wrong and how long it took.
 
         Args:
             inputs: all inputs, in order.
             target: where results go.
-            segments: how wide subtitles are.
+            render: gives the text of a result in the format of a name.
             results: calls `advance` while it works.
         """
-        from asrkit.formats import render
         from asrkit.inputs import FailedInput
 
-        as_text = partial(render, options=segments)
-        with target.open(inputs, as_text) as write, self.progress(inputs):
+        with target.open(inputs, render) as write, self.progress(inputs):
             for index, result in enumerate(results):
                 write(index, result)
                 if isinstance(result, FailedInput):
                     self.failure(result.error)
                     continue
                 self.num_done += 1
-                for warning in result.warnings:
+                for warning in getattr(result, "warnings", ()):
                     self.warning(f"{result.source}: {warning}")
         self.summary()
 
@@ -514,3 +524,11 @@ def in_words(seconds: float) -> str:
     if minutes < 60:
         return f"{minutes} m {rest:02} s"
     return f"{minutes // 60} h {minutes % 60:02} m"
+
+
+def in_bytes(count: int) -> str:
+    """A size for people: 312 B, 3.3 MB, 1.26 GB."""
+    for unit, size in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if count >= size:
+            return f"{count / size:.3g} {unit}"
+    return f"{count} B"

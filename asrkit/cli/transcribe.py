@@ -40,6 +40,7 @@ def transcribe(
     channel: shared.Channel = _OPTIONS.channel,
     model: shared.Model = None,
     revision: shared.Revision = _MODEL.revision,
+    language: shared.Language = _MODEL.language,
     device: shared.Device = _MODEL.device,
     dtype: shared.Dtype = _MODEL.dtype,
     cache_dir: shared.CacheDir = _MODEL.cache_dir,
@@ -212,6 +213,7 @@ def transcribe(
       asrkit transcribe recordings/ -r -f txt,srt,json -o transcripts/
       curl -s https://example.org/talk.ogg | asrkit transcribe -
     """
+    from asrkit.formats import render
     from asrkit.outputs import Target, plan_files
 
     console = shared.Console(is_quiet=quiet, is_verbose=verbose)
@@ -243,7 +245,9 @@ def transcribe(
         align_model=align_model,
         segments=SegmentOptions(max_pause, max_line_width, max_line_count, max_words_per_line),
     )
-    source = ModelOptions(model or _MODEL.model, revision, device, dtype, cache_dir, offline)
+    source = ModelOptions(
+        model or _MODEL.model, revision, device, dtype, cache_dir, offline, language
+    )
     items, is_single = shared.read_inputs(
         inputs,
         recursive=recursive,
@@ -281,5 +285,5 @@ def transcribe(
         on_progress=console.advance,
         on_emissions=keep,
     )
-    console.write_results(items, target, options.segments, results)
+    console.write_results(items, target, partial(render, options=options.segments), results)
     return console.exit_code()

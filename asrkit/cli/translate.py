@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated
 
 import typer
@@ -9,7 +10,7 @@ import typer
 from asrkit.cli import _shared as shared
 from asrkit.cli.transcribe import DEMO_NOTE as SOURCE_DEMO_NOTE
 from asrkit.options import (
-    TRANSLATION_MODEL,
+    DEMO_TRANSLATOR,
     GenerationOptions,
     ModelOptions,
     SegmentOptions,
@@ -37,7 +38,7 @@ def translate(
     text_column: shared.TextColumn = "text",
     id_column: shared.IdColumn = "id",
     channel: shared.Channel = _OPTIONS.channel,
-    model: shared.TranslationModel = None,
+    model: Annotated[str | None, shared.model_option(DEMO_TRANSLATOR)] = None,
     revision: shared.Revision = _MODEL.revision,
     device: shared.Device = _MODEL.device,
     dtype: shared.Dtype = _MODEL.dtype,
@@ -121,6 +122,7 @@ def translate(
       asrkit translate talk.mp3 -m facebook/s2t-wav2vec2-large-en-de -o talk.srt
       asrkit translate talks/ -r --source-text -f srt,json -o translations/
     """
+    from asrkit.formats import render
     from asrkit.outputs import Target
 
     console = shared.Console(is_quiet=quiet, is_verbose=verbose)
@@ -136,7 +138,7 @@ def translate(
             beam_width, length_penalty, max_new_tokens, no_repeat_ngram, n_best
         ),
     )
-    source = ModelOptions(model or TRANSLATION_MODEL, revision, device, dtype, cache_dir, offline)
+    source = ModelOptions(model or DEMO_TRANSLATOR, revision, device, dtype, cache_dir, offline)
     segments = SegmentOptions(max_line_width=max_line_width, max_words_per_line=max_words_per_line)
     items, is_single = shared.read_inputs(
         inputs,
@@ -171,5 +173,5 @@ def translate(
         hearer=load_second(source_model, source),
         on_progress=console.advance,
     )
-    console.write_results(items, target, segments, results)
+    console.write_results(items, target, partial(render, options=segments), results)
     return console.exit_code()

@@ -7,6 +7,7 @@ import io
 import json
 from collections.abc import Iterator, Mapping
 
+from asrkit.formats.fields import one_line
 from asrkit.formats.registry import FORMATS
 from asrkit.formats.times import timed_segments
 from asrkit.options import SegmentOptions
@@ -100,7 +101,7 @@ def write_words(transcript: Transcript, options: SegmentOptions) -> str:
     lines = [f"start\tend\tscore\t{kind}\tnote\n"]
     for item in rows:
         score = "" if item.score is None else f"{item.score:.4f}"
-        text = " ".join(item.text.split())
+        text = one_line(item.text)
         lines.append(f"{item.start:.3f}\t{item.end:.3f}\t{score}\t{text}\t{_note(item)}\n")
     return "".join(lines)
 

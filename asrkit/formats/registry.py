@@ -11,7 +11,7 @@ from asrkit.errors import InputError, UsageError
 from asrkit.options import SegmentOptions
 from asrkit.types import Transcript
 
-WriterT = TypeVar("WriterT", bound=Callable[..., str])
+WriterT = TypeVar("WriterT", bound=Callable[..., Any])
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class Format:
     Attributes:
         name: what the user types.
         suffix: of its files, with the dot.
-        write: makes the text of one result; all writers of a registry take the same arguments.
+        write: makes the text of one result, or does what else its registry says.
         needs_times: it writes segments, so a result made without times has none to give.
         is_joinable: the texts of many results, one after the other, are one valid text that says
             no less than the single ones.
@@ -30,7 +30,7 @@ class Format:
 
     name: str
     suffix: str
-    write: Callable[..., str]
+    write: Callable[..., Any]
     needs_times: bool = False
     is_joinable: bool = False
     header: str = ""
@@ -99,6 +99,16 @@ class Registry(Mapping[str, Format]):
         given = [name.strip().lower() for name in names.split(",")]
         return tuple(dict.fromkeys(self.find(name).name for name in given))
 
+    def render(self, result: object, name: str) -> str:
+        """The text of a result in a format whose writers need nothing else.
+
+        Raises:
+            UsageError: the name is unknown.
+            InputError: the format cannot hold this result.
+        """
+        text: str = self.find(name).write(result)
+        return text
+
 
 FORMATS = Registry()
 """Of transcripts. Writers take a `Transcript` and the `SegmentOptions` of subtitles."""
@@ -125,4 +135,5 @@ def render(transcript: Transcript, name: str, *, options: SegmentOptions) -> str
             f"{transcript.source}: {name} needs times, and this transcript has none",
             hint="make it with times of segments or words",
         )
-    return chosen.write(transcript, options)
+    text: str = chosen.write(transcript, options)
+    return text

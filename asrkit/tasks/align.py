@@ -133,7 +133,7 @@ def align_stream(
     Yields:
         One result an input, in order, as soon as it is complete.
     """
-    chunking = Chunking.of(recognizer, options.transcribing())
+    chunking = Chunking.of(recognizer, options)
     frame = chunking.samples_per_frame
     texts: list[TextOf | FailedInput] = []
 
@@ -221,7 +221,8 @@ def align_emissions(
     columns = {STAR: width, GAP: width + 1}
     known = vocabulary.tokens[:width]
     word_delimiter = vocabulary.word_delimiter
-    delimiter = known.index(word_delimiter) if word_delimiter in known else None
+    has_delimiter = word_delimiter is not None and word_delimiter in known
+    delimiter = known.index(word_delimiter) if has_delimiter else None
     scores = with_wildcards(log_probs, blank=vocabulary.blank, delimiter=delimiter, cost=_STAR_COST)
     spans = forced_align(scores, [columns.get(t, t) for t in tokens], vocabulary.blank)
 
@@ -234,7 +235,7 @@ def align_emissions(
         duration=0.0,
         text=" ".join(segment.text for segment in result),
         segments=tuple(_at_level(segment, options.level) for segment in result),
-        options={**asdict(options), "decoder": "align", "stride": options.transcribing().context},
+        options={**asdict(options), "decoder": "align", "stride": options.context},
         warnings=tuple(_warnings(result, is_wrong=is_wrong)),
     )
     labels = (*(vocabulary.token(index) for index in range(width)), "*", " ")

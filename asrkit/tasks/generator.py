@@ -15,7 +15,8 @@ from asrkit.models.runtime import build_model, generate, is_encoder_decoder
 from asrkit.models.speech_to_text import EncoderDecoder
 from asrkit.options import GenerationOptions, ModelOptions
 from asrkit.seq2seq import GenerationSettings
-from asrkit.tasks.recognizer import Recognizer, describe, find
+from asrkit.tasks.loading import describe, find_checkpoint
+from asrkit.tasks.recognizer import Recognizer
 from asrkit.text import Speech2Text2Vocabulary, Speech2TextVocabulary
 from asrkit.types import Alternative, ModelInfo
 
@@ -46,7 +47,7 @@ class Generator:
             CheckpointError: not found, unreadable, not supported, or without a vocabulary.
             UsageError: it is a CTC model.
         """
-        checkpoint = find(options)
+        checkpoint = find_checkpoint(options)
         if not is_encoder_decoder(checkpoint):
             raise UsageError(
                 f"{checkpoint.id} is no encoder-decoder: it spells what it hears, and cannot "
@@ -126,7 +127,7 @@ def load_speech_model(options: ModelOptions) -> Recognizer | Generator:
     Raises:
         CheckpointError: not found, unreadable, not supported, or without a vocabulary.
     """
-    checkpoint = find(options)
+    checkpoint = find_checkpoint(options)
     kind = Generator if is_encoder_decoder(checkpoint) else Recognizer
     return kind.from_checkpoint(checkpoint, options)
 

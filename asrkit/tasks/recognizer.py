@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from asrkit.checkpoint import Checkpoint, resolve
+from asrkit.checkpoint import Checkpoint
 from asrkit.errors import CheckpointError, UsageError
 from asrkit.frontend import WaveformFrontend
 from asrkit.models.runtime import build_model, ctc_log_probs, is_encoder_decoder
 from asrkit.models.wav2vec2 import Wav2Vec2ForCTC
 from asrkit.options import ModelOptions
+from asrkit.tasks.loading import describe, find_checkpoint, waveform_frontend
 from asrkit.text import CTCVocabulary
 from asrkit.types import ModelInfo
 
@@ -46,7 +46,7 @@ class Recognizer:
             CheckpointError: not found, unreadable, not supported, or without a vocabulary.
             UsageError: it is an encoder-decoder.
         """
-        checkpoint = find(options)
+        checkpoint = find_checkpoint(options)
         if is_encoder_decoder(checkpoint):
             raise UsageError(
                 f"{checkpoint.id} is an encoder-decoder: it writes text, and cannot say when a "
@@ -58,7 +58,13 @@ class Recognizer:
     @classmethod
     def from_checkpoint(cls, checkpoint: Checkpoint, options: ModelOptions) -> Recognizer:
         """As `load`, from a CTC model that was found."""
-        model = build_model(checkpoint, head="ctc", device=options.device, dtype=options.dtype)
+        model = build_model(
+            checkpoint,
+            head="ctc",
+            device=options.device,
+            dtype=options.dtype,
+            language=options.language,
+        )
         assert isinstance(model, Wav2Vec2ForCTC)  # for the type checker; head="ctc" gives no other
         try:
             vocabulary = CTCVocabulary.from_files(
@@ -66,18 +72,17 @@ class Recognizer:
                 tokenizer_config=checkpoint.read_json("tokenizer_config.json", required=False),
                 special_tokens_map=checkpoint.read_json("special_tokens_map.json", required=False),
                 added_tokens=checkpoint.read_json("added_tokens.json", required=False),
-            )
-            frontend = WaveformFrontend.from_dict(
-                checkpoint.read_json("preprocessor_config.json", required=False)
+                language=options.language,
             )
         except CheckpointError as error:
             raise error.about(checkpoint.id) from error
+        frontend = waveform_frontend(checkpoint)
         if vocabulary.blank >= model.config.vocab_size:
             raise CheckpointError(
                 f"{checkpoint.id}: the blank has index {vocabulary.blank}, but the model has only "
                 f"{model.config.vocab_size} outputs"
             )
-        info = ModelInfo(checkpoint.id, checkpoint.revision, options.dtype)
+        info = ModelInfo(checkpoint.id, checkpoint.revision, options.dtype, options.language)
         return cls(model, frontend, vocabulary, info, checkpoint.directory)
 
     def describe(self) -> str:
@@ -94,28 +99,3 @@ def load_second(name: str | None, options: ModelOptions) -> Recognizer | None:
     if name is None:
         return None
     return Recognizer.load(replace(options, model=name, revision=None))
-
-
-def find(options: ModelOptions) -> Checkpoint:
-    """The files of the model that the options name.
-
-    Raises:
-        CheckpointError, UsageError: as `checkpoint.resolve`.
-    """
-    return resolve(
-        options.model,
-        revision=options.revision,
-        cache_dir=options.cache_dir,
-        offline=options.offline,
-    )
-
-
-def describe(model: Any, info: ModelInfo) -> str:
-    """One line for people: which model, how large, where."""
-    parameters = list(model.parameters())
-    millions = sum(item.numel() for item in parameters) / 1e6
-    revision = f"@{info.revision[:12]}" if info.revision else ""
-    return (
-        f"{info.id}{revision}: {type(model).__name__}, {millions:.1f} M parameters, "
-        f"{info.dtype} on {parameters[0].device}"
-    )

@@ -9,7 +9,7 @@ from typing import Any
 from asrkit.ctc import Emissions
 from asrkit.inputs import FailedInput
 from asrkit.options import (
-    TRANSLATION_MODEL,
+    DEMO_TRANSLATOR,
     DecodingOptions,
     ModelOptions,
     TranslateOptions,
@@ -43,7 +43,7 @@ def translate(
     checked, of_model = divide_options("translate", TranslateOptions, options)
     source = ModelOptions(**of_model)
     if not isinstance(model, Generator):
-        model = Generator.load(replace(source, model=model or TRANSLATION_MODEL))
+        model = Generator.load(replace(source, model=model or DEMO_TRANSLATOR))
     stream = translate_stream(
         named_inputs(inputs), model, checked, hearer=load_second(checked.source_model, source)
     )

@@ -1,4 +1,4 @@
-"""Write tests/golden/generate-*.safetensors: small decoders, and the texts the reference finds.
+"""Write tests/golden/generate/*.safetensors: small decoders, and the texts the reference finds.
 
     python -m tests.parity.make_golden_generate
 
@@ -17,14 +17,14 @@ from safetensors.torch import save_file
 
 from tests.parity.test_generate_parity import FAMILIES, IS_OLD, SIZES, encoded, options_of
 
-FOLDER = Path(__file__).parent.parent / "golden"
+FOLDER = Path(__file__).parent.parent / "golden" / "generate"
 VOCABULARY = 31
 NUM_CASES = 16
 
 
 def main() -> None:
-    family = "speech2text2" if IS_OLD else "speech2text"
-    model, ours = FAMILIES[family](5, 1.0, VOCABULARY)
+    ((family, make),) = FAMILIES.items()
+    model, ours = make(5, 1.0, VOCABULARY)
     choose = random.Random(6)
     cases = []
     with torch.inference_mode():
@@ -63,7 +63,7 @@ def main() -> None:
     prefix = "model.decoder."
     weights = {prefix + key: value for key, value in ours.decoder.state_dict().items()}
     weights |= {"lm_head.weight": ours.head, "states": states, "lengths": lengths}
-    path = FOLDER / f"generate-{family}.safetensors"
+    path = FOLDER / f"{family}.safetensors"
     save_file(
         {key: value.clone().contiguous() for key, value in weights.items()},
         path,
