@@ -18,12 +18,13 @@ from asrkit.inputs import FailedInput
 from asrkit.options import (
     DecodingOptions,
     GenerationOptions,
+    ModelOptions,
     SegmentOptions,
     TranscribeOptions,
     TranslateOptions,
 )
 from asrkit.seq2seq import GenerationSettings
-from asrkit.tasks.generator import Generator
+from asrkit.tasks.generator import Generator, load_speech_model
 from asrkit.tasks.transcribe import transcribe_stream
 from asrkit.tasks.translate import translate_stream
 from asrkit.types import Alternative, Audio, AudioInput, ModelInfo, Transcript
@@ -438,3 +439,10 @@ def test_silence_with_source_text_is_empty_in_both():
     (result,) = translate(spell("_" * 100), hearer=spelling_recognizer())
 
     assert render(result, "txt", options=SegmentOptions()) == "\t\n"
+
+
+def test_language_of_ctc_models_is_refused_by_an_encoder_decoder():
+    with pytest.raises(UsageError, match="chooses what a CTC model hears") as caught:
+        load_speech_model(ModelOptions("demo-translate", device="cpu", language="fra"))
+
+    assert "--target-lang" in str(caught.value.hint)

@@ -59,7 +59,17 @@ class Generator:
 
     @classmethod
     def from_checkpoint(cls, checkpoint: Checkpoint, options: ModelOptions) -> Generator:
-        """As `load`, from an encoder-decoder that was found."""
+        """As `load`, from an encoder-decoder that was found.
+
+        Raises:
+            UsageError: the options choose the language of a CTC model.
+        """
+        if options.language is not None:
+            raise UsageError(
+                f"{checkpoint.id} is an encoder-decoder, and --language chooses what a CTC model "
+                "hears",
+                hint="asrkit translate --target-lang chooses what is written",
+            )
         model = build_model(checkpoint, head="seq2seq", device=options.device, dtype=options.dtype)
         assert isinstance(model, EncoderDecoder)  # for the type checker; the head gives no other
         try:
