@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 from asrkit import safe_pickle
 from asrkit.errors import CheckpointError, OfflineError, UsageError
+from asrkit.text import languages_of, nearest_languages
 
 if TYPE_CHECKING:
     import torch
@@ -32,15 +33,18 @@ logger = logging.getLogger("asrkit")
 _ASSETS = Path(__file__).parent / "assets"
 _CONFIG = "config.json"
 _PREPROCESSOR = "preprocessor_config.json"
+_VOCABULARY = "vocab.json"
 
 # What is downloaded besides weights: names or patterns, each where the repository has it.
 _SIDE_FILES = (
     _CONFIG,
     _PREPROCESSOR,
-    "vocab.json",
+    _VOCABULARY,
     "tokenizer_config.json",
     "special_tokens_map.json",
     "added_tokens.json",
+    "sentencepiece.bpe.model",
+    "merges.txt",
     "generation_config.json",
     "alphabet.json",
     "language_model/*",
@@ -141,6 +145,38 @@ class Checkpoint:
             tensors.update({name: content[name] for name in names})
         return tensors
 
+    def load_adapter(self, language: str) -> dict[str, torch.Tensor]:
+        """Read the weights that belong to one language of a multilingual model.
+
+        Args:
+            language: as vocab.json names it, see `languages`.
+
+        Raises:
+            UsageError: the model has no such language.
+            UnsafeCheckpointError: a PyTorch file asks for more than tensors.
+            CheckpointError: the file is missing or damaged.
+        """
+        known = languages(self)
+        if not known:
+            raise UsageError(
+                f"{self.id}: language {language!r} of a model that names none in {_VOCABULARY}",
+                hint="only multilingual models take a language",
+            )
+        if language not in known:
+            raise UsageError(
+                f"{self.id}: {language!r} is not among its {len(known)} languages",
+                hint=f"{nearest_languages(language, known)}; "
+                f"asrkit models info {self.id} lists all",
+            )
+        name = self.adapter_file(language)
+        if name is None:
+            raise self._missing(" or ".join(_adapter_names(language)))
+        return self._load_file(name)
+
+    def adapter_file(self, language: str) -> str | None:
+        """Name of the file that holds a language's weights; None if there is none."""
+        return next((n for n in _adapter_names(language) if self.path(n) is not None), None)
+
     def _weights(self) -> str:
         weights = _find_weights([name for name in _WEIGHTS if self.path(name) is not None])
         if weights is None:
@@ -208,10 +244,20 @@ def embedded_models() -> dict[str, Path]:
     return {path.parent.name: path.parent for path in sorted(_ASSETS.glob(f"*/{_CONFIG}"))}
 
 
+def languages(checkpoint: Checkpoint) -> list[str]:
+    """The languages of a multilingual model, in alphabetical order; none for other models.
+
+    Raises:
+        CheckpointError: vocab.json is damaged.
+    """
+    return languages_of(checkpoint.read_json(_VOCABULARY, required=False))
+
+
 def resolve(
     source: str,
     *,
     revision: str | None = None,
+    language: str | None = None,
     cache_dir: str | Path | None = None,
     offline: bool = False,
 ) -> Checkpoint:
@@ -221,6 +267,7 @@ def resolve(
         source: an embedded model; else a directory (`./name` where an embedded model has the same
             name); else a Hub id, `user/name` or `user/name@revision`.
         revision: branch, tag or commit hash of a Hub id; None is the default branch.
+        language: whose adapter is fetched too, if the model has it.
         cache_dir: where Hub files are kept; None uses the standard cache.
         offline: open no connection; also set by `HF_HUB_OFFLINE`.
 
@@ -253,6 +300,7 @@ def resolve(
     return _Repository(
         repository,
         own_revision or revision,
+        language,
         Path(cache_dir).expanduser() if cache_dir is not None else None,
     ).resolve(offline=offline)
 
@@ -286,6 +334,46 @@ def fill_module(
     import torch
 
     expected = module.state_dict()
+    check_tensors(
+        tensors,
+        expected,
+        source=source,
+        tolerate_missing=tolerate_missing,
+        tolerate_unexpected=tolerate_unexpected,
+    )
+    values = {}
+    for name, old in expected.items():
+        device = torch.device("cpu") if old.is_meta else old.device
+        if name in tensors:
+            values[name] = tensors[name].to(dtype=old.dtype, device=device).contiguous()
+        else:
+            values[name] = torch.zeros_like(old, device=device) if old.is_meta else old
+    module.load_state_dict(values, strict=True, assign=True)
+    empty = [name for name, buffer in module.named_buffers() if buffer.is_meta]
+    if empty:
+        raise RuntimeError(f"buffers that no checkpoint can fill: {_shown(empty)}")
+
+
+def check_tensors(
+    tensors: Mapping[str, torch.Tensor],
+    expected: Mapping[str, torch.Tensor],
+    *,
+    source: str,
+    tolerate_missing: Iterable[str] = (),
+    tolerate_unexpected: Iterable[str] = (),
+) -> None:
+    """Hold that tensors have the names, shapes and kinds of numbers that are expected.
+
+    Args:
+        tensors: what was found.
+        expected: what the model has, by the same names.
+        source: where the tensors came from, for messages.
+        tolerate_missing: as in `fill_module`.
+        tolerate_unexpected: as in `fill_module`.
+
+    Raises:
+        CheckpointError: a name is missing or unexpected, or a shape or kind of number differs.
+    """
     missing = _unmatched(expected.keys() - tensors.keys(), tolerate_missing)
     if missing:
         raise CheckpointError(
@@ -307,18 +395,6 @@ def fill_module(
             f"{_shown(different, '; ')}"
         )
 
-    values = {}
-    for name, old in expected.items():
-        device = torch.device("cpu") if old.is_meta else old.device
-        if name in tensors:
-            values[name] = tensors[name].to(dtype=old.dtype, device=device).contiguous()
-        else:
-            values[name] = torch.zeros_like(old, device=device) if old.is_meta else old
-    module.load_state_dict(values, strict=True, assign=True)
-    empty = [name for name, buffer in module.named_buffers() if buffer.is_meta]
-    if empty:
-        raise RuntimeError(f"buffers that no checkpoint can fill: {_shown(empty)}")
-
 
 @dataclass(frozen=True)
 class _Repository:
@@ -326,6 +402,7 @@ class _Repository:
 
     id: str
     revision: str | None
+    language: str | None
     cache_dir: Path | None
 
     def resolve(self, *, offline: bool) -> Checkpoint:
@@ -338,7 +415,7 @@ class _Repository:
             raise CheckpointError(f"{self.id}: not a Hub id: {error}") from error
         if offline or constants.HF_HUB_OFFLINE:
             return self._complete(cached)
-        usable = cached if cached is not None and not _absent(cached) else None
+        usable = cached if cached is not None and not _absent(cached, self.language) else None
         if usable is not None and usable.revision == self.revision and self._is_whole(usable):
             return usable
         try:
@@ -394,7 +471,7 @@ class _Repository:
     def _complete(self, cached: Checkpoint | None) -> Checkpoint:
         from huggingface_hub import constants
 
-        absent = _CONFIG if cached is None else _absent(cached)
+        absent = _CONFIG if cached is None else _absent(cached, self.language)
         if cached is None or absent:
             cache_dir = self.cache_dir or constants.HF_HUB_CACHE
             raise OfflineError(
@@ -425,8 +502,10 @@ class _Repository:
                 f"{self}: the repository has no {lacks}; it holds {_shown(sorted(available))}"
             )
         fetch = partial(api.hf_hub_download, self.id, cache_dir=self.cache_dir)
+        adapters = _adapter_names(self.language) if self.language is not None else ()
+        adapter = next((name for name in adapters if name in available), None)
         for name in sorted(filter(safe_pickle.is_inside, available)):
-            if any(fnmatchcase(name, pattern) for pattern in _SIDE_FILES):
+            if name == adapter or any(fnmatchcase(name, pattern) for pattern in _SIDE_FILES):
                 fetch(name, revision=commit)
         if _PREPROCESSOR not in available:
             with suppress(EntryNotFoundError):  # the cache notes the absence, see _is_whole
@@ -517,13 +596,22 @@ def _find_weights(names: Collection[str]) -> str | None:
     return next((name for name in _WEIGHTS if name in names), None)
 
 
-def _absent(checkpoint: Checkpoint) -> str | None:
+def _adapter_names(language: str) -> tuple[str, ...]:
+    """The files that a language's weights may be in, the first that exists is used."""
+    return f"adapter.{language}.safetensors", f"adapter.{language}.bin"
+
+
+def _absent(checkpoint: Checkpoint, language: str | None) -> str | None:
     """What the weights of a cached snapshot lack; None if nothing."""
     try:
         names = checkpoint.weight_files()
     except CheckpointError:
         return "the weights file"
-    return next((name for name in names if checkpoint.path(name) is None), None)
+    if absent := next((name for name in names if checkpoint.path(name) is None), None):
+        return absent
+    if language is None or language not in languages(checkpoint):
+        return None
+    return None if checkpoint.adapter_file(language) else _adapter_names(language)[0]
 
 
 def _read_json(path: Path) -> dict[str, Any]:

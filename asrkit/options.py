@@ -28,6 +28,7 @@ class ModelOptions:
         dtype: float32, float16 or bfloat16.
         cache_dir: where Hub files are kept; None uses the standard cache.
         offline: never open a connection.
+        language: of a multilingual model; None takes the one its weights hold.
     """
 
     model: str = "demo-en"
@@ -36,6 +37,7 @@ class ModelOptions:
     dtype: str = "float32"
     cache_dir: str | None = None
     offline: bool = False
+    language: str | None = None
 
 
 @dataclass(frozen=True)

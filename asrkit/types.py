@@ -197,6 +197,7 @@ class ModelInfo:
     id: str
     revision: str | None = None
     dtype: str = "float32"
+    language: str | None = None
 
 
 @dataclass(frozen=True)

@@ -187,7 +187,7 @@ def test_language_of_a_nested_vocabulary_is_chosen():
         ({"<pad>": -1}, {}, "index of '<pad>' is -1"),
         ({"<pad>": 10**9}, {}, "expected an integer"),
         ({"<pad>": 0}, {"target_lang": "fra"}, "the vocabulary is of one language"),
-        ({"eng": {"<pad>": 0}}, {"target_lang": "fra"}, "'fra' is not among eng"),
+        ({"eng": {"<pad>": 0}}, {"target_lang": "fra"}, "'fra' is not among its 1 languages"),
         ({"<pad>": 0}, {"tokenizer_class": "BertTokenizer"}, "BertTokenizer"),
         ({"<pad>": 0}, {"pad_token": 5}, "pad_token is 5"),
     ],

@@ -95,6 +95,14 @@ Revision = Annotated[
         rich_help_panel=_MODEL,
     ),
 ]
+Language = Annotated[
+    str | None,
+    typer.Option(
+        metavar="CODE",
+        help="Language of a multilingual model, as fra; its own unless given.",
+        rich_help_panel=_MODEL,
+    ),
+]
 Device = Annotated[
     str,
     typer.Option(

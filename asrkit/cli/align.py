@@ -110,6 +110,7 @@ def align(
     ] = None,
     model: shared.Model = None,
     revision: shared.Revision = _MODEL.revision,
+    language: shared.Language = _MODEL.language,
     device: shared.Device = _MODEL.device,
     dtype: shared.Dtype = _MODEL.dtype,
     cache_dir: shared.CacheDir = _MODEL.cache_dir,
@@ -152,7 +153,9 @@ def align(
         batch_size=batch_size,
         channel=channel,
     )
-    source = ModelOptions(model or _MODEL.model, revision, device, dtype, cache_dir, offline)
+    source = ModelOptions(
+        model or _MODEL.model, revision, device, dtype, cache_dir, offline, language
+    )
     if reference is not None and level == "segment":
         raise UsageError("--reference compares words, and --level segment has none")
 

@@ -38,6 +38,7 @@ def transcribe(
     channel: shared.Channel = _OPTIONS.channel,
     model: shared.Model = None,
     revision: shared.Revision = _MODEL.revision,
+    language: shared.Language = _MODEL.language,
     device: shared.Device = _MODEL.device,
     dtype: shared.Dtype = _MODEL.dtype,
     cache_dir: shared.CacheDir = _MODEL.cache_dir,
@@ -236,7 +237,9 @@ def transcribe(
         ),
         segments=SegmentOptions(max_pause, max_line_width, max_line_count, max_words_per_line),
     )
-    source = ModelOptions(model or _MODEL.model, revision, device, dtype, cache_dir, offline)
+    source = ModelOptions(
+        model or _MODEL.model, revision, device, dtype, cache_dir, offline, language
+    )
     items = list(
         iter_inputs(
             inputs or [],

@@ -93,9 +93,10 @@ class Alphabet:
         tokens: Sequence[str | None],
         *,
         blank: int,
-        word_delimiter: str = "|",
+        word_delimiter: str | None = "|",
         unknown: str = "<unk>",
         width: int | None = None,
+        is_phonemic: bool = False,
     ) -> Alphabet:
         """The labels of a Wav2Vec2 vocabulary, whatever it calls its blank and its delimiter.
 
@@ -105,13 +106,16 @@ class Alphabet:
             word_delimiter: token that becomes a space.
             unknown: token that becomes "⁇".
             width: logit columns, if there may be more than tokens; the others are unknown.
+            is_phonemic: whether every token is a word of its own.
         """
         if width is not None:
             tokens = [*tokens[:width], *[None] * (width - len(tokens))]
         special = {word_delimiter: SPACE, unknown: _UNKNOWN, None: _UNKNOWN}
         labels = [special.get(token, token) or _UNKNOWN for token in tokens]
+        if is_phonemic:
+            labels = [_UNKNOWN_BPE if label == _UNKNOWN else BOUNDARY + label for label in labels]
         labels[blank] = BLANK
-        return cls(tuple(labels))
+        return cls(tuple(labels), is_bpe=is_phonemic)
 
     @classmethod
     def load(cls, path: Path) -> Alphabet:

@@ -2,15 +2,17 @@
 
 Hsu et al. 2021 (arXiv:2106.07447). Inference differs from Wav2Vec2 in three places: the feature
 projection may have no layer norm (DistilHuBERT), the positional convolution may have a batch norm
-in place of weight norm, and there are no adapters.
+in place of weight norm, and no convolutional adapter follows the encoder.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
+from asrkit.models import heads
 from asrkit.models.layers import require
-from asrkit.models.wav2vec2 import Wav2Vec2Config, Wav2Vec2ForCTC, Wav2Vec2Model, rename_keys
+from asrkit.models.wav2vec2 import Wav2Vec2Config, Wav2Vec2Model, rename_keys
 
 __all__ = ["HEADS", "HubertConfig", "HubertForCTC", "HubertModel", "rename_keys"]
 
@@ -22,7 +24,6 @@ class HubertConfig(Wav2Vec2Config):
     def __post_init__(self) -> None:
         super().__post_init__()
         require("add_adapter", self.add_adapter, (False,))
-        require("adapter_attn_dim", self.adapter_attn_dim, (None,))
 
 
 class HubertModel(Wav2Vec2Model):
@@ -31,12 +32,24 @@ class HubertModel(Wav2Vec2Model):
     config_class = HubertConfig
 
 
-class HubertForCTC(Wav2Vec2ForCTC):
-    """The base model with a linear layer over characters."""
+class _OnHubert:
+    """What the heads below stand on."""
 
-    config_class = HubertConfig
-    base_class = HubertModel
+    config_class: ClassVar[type[Wav2Vec2Config]] = HubertConfig
+    base_class: ClassVar[type[Wav2Vec2Model]] = HubertModel
     base_prefix = "hubert"
 
 
-HEADS = {"base": HubertModel, "ctc": HubertForCTC}
+class HubertForCTC(_OnHubert, heads.ForCTC):
+    """Characters, frame by frame."""
+
+
+class HubertForSequenceClassification(_OnHubert, heads.ForSequenceClassification):
+    """One set of classes for a whole waveform."""
+
+
+HEADS = {
+    "base": HubertModel,
+    "ctc": HubertForCTC,
+    "sequence-classification": HubertForSequenceClassification,
+}

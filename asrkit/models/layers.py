@@ -8,7 +8,8 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, fields
+from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import torch
@@ -39,21 +40,18 @@ ACTIVATIONS: Mapping[str, Callable[[Tensor], Tensor]] = {
 # Keys of config.json that say how a model was trained, saved or used for generation, never what
 # its forward pass computes.
 IGNORED_KEYS = frozenset(
-    "_attn_implementation_autoset _name_or_path activation_dropout apply_spec_augment architectures"
-    " attention_dropout bos_token_id chunk_size_feed_forward classifier_proj_size"
-    " codevector_dim contrastive_logits_temperature diversity_loss_weight dtype eos_token_id"
+    "_attn_implementation_autoset _name_or_path activation_dropout architectures"
+    " attention_dropout bos_token_id chunk_size_feed_forward dtype eos_token_id"
     " feat_extract_dropout feat_proj_dropout feat_quantizer_dropout final_dropout finetuning_task"
     " freeze_feat_extract_train gradient_checkpointing hidden_dropout hidden_dropout_prob"
-    " id2label initializer_range is_encoder_decoder label2id layerdrop mask_channel_length"
+    " initializer_range is_encoder_decoder label2id layerdrop mask_channel_length"
     " mask_channel_min_space mask_channel_other mask_channel_prob mask_channel_selection"
-    " mask_feature_length mask_feature_min_masks mask_feature_prob mask_time_length"
-    " mask_time_min_masks mask_time_min_space mask_time_other mask_time_prob mask_time_selection"
-    " model_type no_mask_channel_overlap no_mask_time_overlap num_codevector_groups"
-    " num_codevectors_per_group num_feat_extract_layers num_negatives output_attentions"
-    " output_hidden_states problem_type proj_codevector_dim quantizer_hidden_dropout return_dict"
-    " task_specific_params tdnn_dilation tdnn_dim tdnn_kernel tie_word_embeddings tokenizer_class"
-    " torch_dtype torchscript transformers_version use_cache use_weighted_layer_sum"
-    " xvector_output_dim".split()
+    " mask_feature_length mask_feature_min_masks mask_time_length mask_time_min_masks"
+    " mask_time_min_space mask_time_other mask_time_selection model_type no_mask_channel_overlap"
+    " no_mask_time_overlap num_feat_extract_layers num_labels num_negatives output_attentions"
+    " output_hidden_states quantizer_hidden_dropout return_dict task_specific_params"
+    " tie_word_embeddings tokenizer_class torch_dtype torchscript transformers_version"
+    " use_cache".split()
 )
 
 # The same of encoder-decoders; older ones keep here what today stands in generation_config.json.
@@ -79,36 +77,38 @@ ConfigT = TypeVar("ConfigT")
 def read_config(cls: type[ConfigT], data: Mapping[str, Any]) -> ConfigT:
     """Build a config dataclass from a parsed config.json.
 
-    Keys that are absent take the dataclass's defaults, keys of `IGNORED_KEYS` are dropped, any
-    other unknown key is logged and dropped.
+    Keys that are absent or null take the dataclass's defaults, keys of `IGNORED_KEYS` are dropped,
+    any other unknown key is logged and dropped.
 
     Raises:
         CheckpointError: a value has the wrong type.
     """
-    known: Any = {item.name: item.default for item in fields(cls)}  # type: ignore[arg-type]  # a dataclass
+    known = vars(cls())
     values = {}
     for key, value in data.items():
         if key not in known:
             if key not in IGNORED_KEYS:
                 _log.info("config.json: %s = %r is not known and ignored", key, value)
-            continue
-        values[key] = _coerce(key, value, known[key])
+        elif value is not None:
+            values[key] = _coerce(key, value, known[key])
     return cls(**values)
 
 
 def _coerce(key: str, value: Any, default: Any) -> Any:
-    """`value` in the type of `default`; an optional field (default None) holds an int or None."""
-    wanted = int if default is None else type(default)
-    if default is None and value is None:
-        return None
+    """`value` in the type of `default`; that of an optional field (default None) is int."""
+    wanted: type = int if default is None else type(default)
     if wanted is tuple and isinstance(value, (list, tuple)):
         if all(type(item) is int and 0 < item <= MAX_SIZE for item in value) and value:
             return tuple(value)
     elif wanted is float and type(value) in (int, float):
         return float(value)
-    elif type(value) is wanted and (wanted is not int or abs(value) <= MAX_SIZE):
+    elif wanted is dict and isinstance(value, Mapping):
+        with suppress(ValueError, TypeError):
+            return {int(index): str(name) for index, name in value.items()}
+    elif type(value) is wanted and (not isinstance(value, int) or abs(value) <= MAX_SIZE):
         return value
-    expected = "a list of positive integers" if wanted is tuple else wanted.__name__
+    kinds: dict[type, str] = {tuple: "a list of positive integers", dict: "names by number"}
+    expected = kinds.get(wanted) or wanted.__name__
     limit = f" up to {MAX_SIZE}" if wanted in (int, tuple) else ""
     raise CheckpointError(f"config.json: {key} is {value!r}, expected {expected}{limit}")
 
@@ -217,11 +217,21 @@ class Attention(nn.Module):
         Returns:
             (B, F, D).
         """
-        q, k, v = (
-            proj(x).unflatten(-1, (self.num_heads, -1)).transpose(1, 2)  # (B, H, F, D/H)
-            for proj in (self.q_proj, self.k_proj, self.v_proj)
-        )
+        q, k, v = (self._split(proj(x)) for proj in (self.q_proj, self.k_proj, self.v_proj))
         key_mask = None if mask is None else mask[:, None, None, :]
         attended = F.scaled_dot_product_attention(q, k, v, attn_mask=key_mask)
         merged: Tensor = self.out_proj(attended.transpose(1, 2).flatten(2))
         return merged
+
+    def weights(self, x: Tensor, mask: Tensor | None) -> Tensor:
+        """How much each frame takes of each: (B, H, F, F), as in `forward`, which keeps none."""
+        q, k = self._split(self.q_proj(x)), self._split(self.k_proj(x))
+        scores = q @ k.transpose(-1, -2) / q.shape[-1] ** 0.5
+        if mask is not None:
+            scores = scores.masked_fill(~mask[:, None, None, :], float("-inf"))
+        weights: Tensor = scores.softmax(-1)
+        return weights
+
+    def _split(self, x: Tensor) -> Tensor:
+        """(B, F, D) to (B, H, F, D / H)."""
+        return x.view(*x.shape[:-1], self.num_heads, -1).transpose(1, 2)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from types import ModuleType
 from typing import Any
 
@@ -17,15 +18,18 @@ from asrkit import seq2seq
 from asrkit.checkpoint import Checkpoint, fill_module, resolve
 from asrkit.errors import AsrkitError, CheckpointError, UsageError
 from asrkit.models import FAMILIES
+from asrkit.models.adapters import check_adapter, load_adapter, with_vocabulary_of
+from asrkit.models.layers import Attention
 from asrkit.models.speech_to_text import EncoderDecoder
 
+Samples = NDArray[np.float32]
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 
 # Weights that published checkpoints hold and inference does not read: pre-training's quantizer
 # and projections, SpecAugment's mask.
 _UNUSED = ("*masked_spec_embed", "quantizer.*", "project_hid.*", "project_q.*", "objective.*")
 _UNUSED_HUBERT = ("*label_embs_concat", "*final_proj.*")
-_HEADS = ("lm_head.*", "projector.*", "classifier.*", "layer_weights")
+_HEADS = ("lm_head.*", "projector.*", "classifier.*", "layer_weights", "tdnn.*")
 _COUNTERS = ("*.num_batches_tracked",)
 
 
@@ -38,29 +42,39 @@ def load_model(
     revision: str | None = None,
     cache_dir: str | None = None,
     offline: bool = False,
+    language: str | None = None,
 ) -> nn.Module:
     """Load a checkpoint as a module in eval mode, with `.config`; see also `EncoderDecoder`.
 
     Args:
         source: Hub id (`user/name` or `user/name@revision`), directory, or embedded model.
-        head: "base", "ctc" or "seq2seq"; None takes what config.json's `architectures` names.
+        head: "base", "ctc", "sequence-classification", "frame-classification", "xvector",
+            "pretraining" or "seq2seq"; None takes what config.json's `architectures` names.
         device: cpu, cuda, cuda:N, mps, or auto for the best one at hand.
         dtype: float32, float16 or bfloat16, whatever the file holds.
         revision: branch, tag or commit of a Hub id.
         cache_dir: where Hub files are kept; None uses the standard cache.
         offline: never open a connection.
+        language: of a multilingual model: its adapter takes the place of what the weights hold.
 
     Raises:
         CheckpointError: not found, unreadable, or not supported.
         OfflineError: offline and not in the cache.
-        UsageError: an unknown device or dtype.
+        UsageError: an unknown device, dtype or language.
     """
-    checkpoint = resolve(source, revision=revision, cache_dir=cache_dir, offline=offline)
-    return build_model(checkpoint, head=head, device=device, dtype=dtype)
+    checkpoint = resolve(
+        source, revision=revision, language=language, cache_dir=cache_dir, offline=offline
+    )
+    return build_model(checkpoint, head=head, device=device, dtype=dtype, language=language)
 
 
 def build_model(
-    checkpoint: Checkpoint, *, head: str | None = None, device: str = "cpu", dtype: str = "float32"
+    checkpoint: Checkpoint,
+    *,
+    head: str | None = None,
+    device: str = "cpu",
+    dtype: str = "float32",
+    language: str | None = None,
 ) -> nn.Module:
     """As `load_model`, from a checkpoint that is already resolved."""
     if dtype not in DTYPES:
@@ -77,18 +91,23 @@ def build_model(
             )
     except CheckpointError as error:
         raise error.about(checkpoint.id) from error
+    has_head = model_class is not family.HEADS.get("base")
+    rename = partial(family.rename_keys, config=config, head=has_head)
+    adapter: dict[str, Tensor] = {}
+    if language is not None:
+        adapter = rename(load_adapter(checkpoint, language, settings))
+        settings = with_vocabulary_of(adapter, settings)
     try:
         with torch.device("meta"):
             module = model_class(settings).to(DTYPES[dtype])
     except RuntimeError as error:  # "Storage size calculation overflowed with sizes ..."
         raise CheckpointError(f"{checkpoint.id}: no model has these sizes: {error}") from error
-    has_head = model_class is not family.HEADS.get("base")
-    tensors = family.rename_keys(checkpoint.load_tensors(), config, head=has_head)
-    if "lm_head.weight" in module.state_dict() and "lm_head.weight" not in tensors:
-        raise CheckpointError(
-            f"{checkpoint.id}: there is no head in the weights (lm_head.weight is missing)",
-            hint="this is a base model; choose a checkpoint that was fine-tuned for recognition",
-        )
+    tensors = rename(checkpoint.load_tensors())
+    if model_class.base_prefix:
+        _require_head(module, tensors, checkpoint)
+    if language is not None:
+        check_adapter(adapter, module, source=f"{checkpoint.id}: the adapter of {language!r}")
+        tensors |= adapter
     fill_module(
         module,
         tensors,
@@ -100,6 +119,20 @@ def build_model(
         module.generation = generation
     model: nn.Module = module.to(target).eval()
     return model
+
+
+def _require_head(module: Any, tensors: Mapping[str, Tensor], checkpoint: Checkpoint) -> None:
+    """Refuse weights without the head: one with random weights would give random results."""
+    base = f"{module.base_prefix}."
+    missing = [n for n in module.state_dict() if not n.startswith(base) and n not in tensors]
+    if not missing:
+        return
+    known = checkpoint.config.get("architectures") or ["nothing"]
+    raise CheckpointError(
+        f"{checkpoint.id}: there is no {module.title} head in the weights "
+        f"({missing[0]} is missing)",
+        hint=f"config.json names {known[0]}; choose a checkpoint that was trained with such a head",
+    )
 
 
 def _implementation(checkpoint: Checkpoint, head: str | None) -> tuple[ModuleType, Any]:
@@ -157,9 +190,7 @@ def set_num_threads(count: int) -> None:
     torch.set_num_threads(count)
 
 
-def ctc_log_probs(
-    model: nn.Module, waveforms: Sequence[NDArray[np.float32]]
-) -> list[NDArray[np.float32]]:
+def ctc_log_probs(model: nn.Module, waveforms: Sequence[Samples]) -> list[NDArray[np.float32]]:
     """Run one padded batch through a CTC model.
 
     Args:
@@ -169,11 +200,106 @@ def ctc_log_probs(
     Returns:
         (F, V) natural log-probabilities each, in float32, without padding.
     """
+    log_probs, lengths = _run(
+        model,
+        waveforms,
+        lambda out: (torch.log_softmax(out.logits, dim=-1, dtype=torch.float32), out.lengths),
+    )
+    return _trimmed(log_probs, lengths)
+
+
+def class_logits(model: nn.Module, waveforms: Sequence[Samples]) -> list[NDArray[np.float32]]:
+    """Run one padded batch through a classifier.
+
+    Args:
+        model: from `load_model` with head "sequence-classification" or "frame-classification".
+        waveforms: (T,) prepared samples each.
+
+    Returns:
+        (N,) logits each, or (F, N) from a classifier of frames, in float32.
+    """
+    logits, lengths = _run(model, waveforms, lambda out: (out.logits, out.lengths))
+    return _trimmed(logits, lengths) if logits.ndim == 3 else list(logits)
+
+
+def hidden_states(model: nn.Module, waveforms: Sequence[Samples]) -> list[NDArray[np.float32]]:
+    """Run one padded batch through a model, and keep what every layer gives.
+
+    Args:
+        model: from `load_model`, with any head of a Wav2Vec2 or HuBERT model.
+        waveforms: (T,) prepared samples each.
+
+    Returns:
+        (layers + 1, F, D) each, in float32: the input of the first layer, then the output of each;
+        the last one after the final layer norm. F counts frames before a convolutional adapter.
+    """
+    (states,) = _run(
+        model,
+        waveforms,
+        lambda out: (torch.stack(out.hidden_states, dim=2),),  # (B, F, layers + 1, D)
+        output_hidden_states=True,
+    )
+    config: Any = model.config
+    lengths = [config.frame_lengths(max(len(row), config.receptive_field)) for row in waveforms]
+    return [item.swapaxes(0, 1) for item in _trimmed(states, lengths)]
+
+
+def xvectors(model: nn.Module, waveforms: Sequence[Samples]) -> list[NDArray[np.float32]]:
+    """Run waveforms through a speaker model, one by one: padding would change the vectors.
+
+    Args:
+        model: from `load_model` with head "xvector".
+        waveforms: (T,) prepared samples each, no shorter than `model.min_samples`.
+
+    Returns:
+        (D,) each, in float32, not normalised.
+
+    Raises:
+        ValueError: a waveform is too short.
+    """
+    return [_run(model, [row], lambda out: (out.embeddings,))[0][0] for row in waveforms]
+
+
+def attention_maps(model: nn.Module, samples: Samples) -> NDArray[np.float32]:
+    """What each frame of one waveform looks at.
+
+    Args:
+        model: from `load_model`, with any head of a Wav2Vec2 or HuBERT model.
+        samples: (T,) prepared samples.
+
+    Returns:
+        (layers, H, F, F) attention weights in float32; each row sums to 1.
+    """
+    maps: list[Tensor] = []
+
+    def keep(attention: Attention, inputs: tuple[Any, ...]) -> None:
+        maps.append(attention.weights(*inputs).float().cpu())
+
+    encoder: Any = getattr(model, "base", model).encoder
+    hooks = [layer.attention.register_forward_pre_hook(keep) for layer in encoder.layers]
+    try:
+        _run(model, [samples], lambda _: ())
+    finally:
+        for hook in hooks:
+            hook.remove()
+    weights: NDArray[np.float32] = torch.cat(maps).numpy()
+    return weights
+
+
+def _run(
+    model: nn.Module,
+    waveforms: Sequence[Samples],
+    read: Callable[[Any], tuple[Tensor, ...]],
+    **options: Any,
+) -> tuple[NDArray[Any], ...]:
+    """Run one padded batch through a model; `read` says what of its output comes back."""
     values, lengths = _padded(waveforms, next(model.parameters()).device)
     with torch.inference_mode(), _memory_errors(values):
-        output = model(values, lengths)
-        scores = torch.log_softmax(output.logits, dim=-1, dtype=torch.float32).cpu().numpy()
-    return [item[:frames] for item, frames in zip(scores, output.lengths.tolist(), strict=True)]
+        output = model(values, lengths, **options)
+        return tuple(
+            (part.float() if part.is_floating_point() else part).cpu().numpy()
+            for part in read(output)
+        )
 
 
 def generate(
@@ -218,3 +344,8 @@ def _memory_errors(values: Tensor) -> Iterator[None]:
             f"not enough memory on {values.device} for {len(values)} chunks of audio at once",
             hint="a smaller --batch-size or --chunk-length needs less",
         ) from error
+
+
+def _trimmed(batch: NDArray[np.float32], lengths: Iterable[int]) -> list[NDArray[np.float32]]:
+    """The items of a batch (B, F, ...) without their padding."""
+    return [item[:length] for item, length in zip(batch, lengths, strict=True)]

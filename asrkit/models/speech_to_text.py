@@ -208,6 +208,7 @@ class EncoderDecoder(nn.Module, ABC):
     """
 
     base_prefix: ClassVar[str] = ""
+    title: ClassVar[str] = "text"
 
     def __init__(self, config: Any) -> None:
         super().__init__()

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import torch
@@ -26,6 +26,8 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrizations import weight_norm
 
 from asrkit.errors import CheckpointError
+from asrkit.models import heads, pretraining
+from asrkit.models.adapters import Adapter, AttentionAdapter
 from asrkit.models.layers import (
     ACTIVATIONS,
     MAX_LAYERS,
@@ -37,6 +39,8 @@ from asrkit.models.layers import (
     require_range,
     valid_mask,
 )
+
+PROBLEM_TYPES = ("single_label_classification", "multi_label_classification", "regression")
 
 
 @dataclass(frozen=True)
@@ -71,6 +75,25 @@ class Wav2Vec2Config:
     # Only HuBERT checkpoints are known to set these two.
     feat_proj_layer_norm: bool = True
     conv_pos_batch_norm: bool = False
+    # Classification and speaker heads.
+    use_weighted_layer_sum: bool = False
+    id2label: dict[int, str] = field(default_factory=lambda: _labels(2))
+    problem_type: str = PROBLEM_TYPES[0]
+    classifier_proj_size: int = 256
+    tdnn_dim: tuple[int, ...] = (512, 512, 512, 512, 1500)
+    tdnn_kernel: tuple[int, ...] = (5, 3, 3, 1, 1)
+    tdnn_dilation: tuple[int, ...] = (1, 2, 3, 1, 1)
+    xvector_output_dim: int = 512
+    # Pre-training.
+    num_codevectors_per_group: int = 320
+    num_codevector_groups: int = 2
+    codevector_dim: int = 256
+    proj_codevector_dim: int = 256
+    contrastive_logits_temperature: float = 0.1
+    diversity_loss_weight: float = 0.1
+    apply_spec_augment: bool = True
+    mask_time_prob: float = 0.05
+    mask_feature_prob: float = 0.0
 
     def __post_init__(self) -> None:
         require("feat_extract_norm", self.feat_extract_norm, ("group", "layer"))
@@ -78,6 +101,7 @@ class Wav2Vec2Config:
         require("hidden_act", self.hidden_act, ACTIVATIONS)
         require("ctc_loss_reduction", self.ctc_loss_reduction, ("sum", "mean", "none"))
         require_range(self, "num_hidden_layers num_adapter_layers", 0, MAX_LAYERS)
+        require("problem_type", self.problem_type, PROBLEM_TYPES)
         sizes = {len(self.conv_dim), len(self.conv_kernel), len(self.conv_stride)}
         if len(sizes) != 1:
             raise CheckpointError(
@@ -87,7 +111,9 @@ class Wav2Vec2Config:
             )
         for name in (
             "vocab_size hidden_size num_attention_heads intermediate_size num_conv_pos_embeddings"
-            " num_conv_pos_embedding_groups adapter_kernel_size adapter_stride"
+            " num_conv_pos_embedding_groups adapter_kernel_size adapter_stride classifier_proj_size"
+            " xvector_output_dim num_codevectors_per_group num_codevector_groups codevector_dim"
+            " proj_codevector_dim"
         ).split():
             if getattr(self, name) < 1:
                 raise CheckpointError(
@@ -107,7 +133,19 @@ class Wav2Vec2Config:
         Raises:
             CheckpointError: a value is of the wrong type or not implemented.
         """
+        if data.get("id2label") is None and type(data.get("num_labels")) is int:
+            data = {**data, "id2label": _labels(data["num_labels"])}
         return read_config(cls, data)
+
+    @property
+    def num_labels(self) -> int:
+        """How many classes a head scores."""
+        return len(self.id2label)
+
+    @property
+    def has_mask_embedding(self) -> bool:
+        """Whether pre-training puts a learned vector in place of masked frames."""
+        return self.mask_time_prob > 0 or self.mask_feature_prob > 0
 
     @property
     def encoder_width(self) -> int:
@@ -139,21 +177,8 @@ class Wav2Vec2Config:
         return lengths
 
 
-@dataclass(frozen=True)
-class CTCOutput:
-    """What a CTC model gives.
-
-    Attributes:
-        logits: (B, F, V), before softmax.
-        lengths: (B,) valid frames.
-        hidden_states: as in `EncoderOutput`.
-        loss: CTC loss in float32, when labels were given.
-    """
-
-    logits: Tensor
-    lengths: Tensor
-    hidden_states: tuple[Tensor, ...] | None = None
-    loss: Tensor | None = None
+def _labels(count: int) -> dict[int, str]:
+    return {index: f"LABEL_{index}" for index in range(count)}
 
 
 # ---------------------------------------------------------------------------------- front half
@@ -270,11 +295,13 @@ class FeatureProjection(nn.Module):
         )
         self.projection = nn.Linear(width, config.hidden_size)
 
+    def normalised(self, features: Tensor) -> Tensor:
+        """(B, F, C), as the projection and pre-training's quantizer read them."""
+        return features if self.layer_norm is None else self.layer_norm(features)
+
     def forward(self, features: Tensor) -> Tensor:
         """(B, F, C) to (B, F, D)."""
-        if self.layer_norm is not None:
-            features = self.layer_norm(features)
-        projected: Tensor = self.projection(features)
+        projected: Tensor = self.projection(self.normalised(features))
         return projected
 
 
@@ -336,21 +363,6 @@ class FeedForward(nn.Module):
         return out
 
 
-class AttentionAdapter(nn.Module):
-    """A small bottleneck after a layer: the part of MMS models that belongs to one language."""
-
-    def __init__(self, width: int, bottleneck: int) -> None:
-        super().__init__()
-        self.norm = nn.LayerNorm(width)
-        self.linear_1 = nn.Linear(width, bottleneck)
-        self.linear_2 = nn.Linear(bottleneck, width)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, F, D) to (B, F, D)."""
-        out: Tensor = self.linear_2(F.relu(self.linear_1(self.norm(x))))
-        return out
-
-
 class EncoderLayer(nn.Module):
     """One transformer layer: norms after the residual sums, or (stable) before them."""
 
@@ -408,55 +420,6 @@ class Encoder(nn.Module):
         return states
 
 
-# ------------------------------------------------------------------------------------- adapter
-
-
-class AdapterLayer(nn.Module):
-    """A strided convolution with a gated linear unit that shortens the frame sequence."""
-
-    padding = 1
-
-    def __init__(self, config: Wav2Vec2Config) -> None:
-        super().__init__()
-        width = config.encoder_width
-        self.conv = nn.Conv1d(
-            width,
-            2 * width,
-            config.adapter_kernel_size,
-            stride=config.adapter_stride,
-            padding=self.padding,
-        )
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, F, D) to (B, F', D)."""
-        return F.glu(self.conv(x.transpose(1, 2)), dim=1).transpose(1, 2)
-
-
-class Adapter(nn.Module):
-    """Projection and strided convolutions after the encoder (`add_adapter`)."""
-
-    def __init__(self, config: Wav2Vec2Config) -> None:
-        super().__init__()
-        self.proj = self.proj_layer_norm = None
-        if config.encoder_width != config.hidden_size:
-            self.proj = nn.Linear(config.hidden_size, config.encoder_width)
-            self.proj_layer_norm = nn.LayerNorm(config.encoder_width)
-        self.window = (config.adapter_kernel_size, config.adapter_stride)
-        self.layers = nn.ModuleList(AdapterLayer(config) for _ in range(config.num_adapter_layers))
-
-    def forward(self, x: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        """Shorten x (B, F, D) and its `lengths` (B,); gives both."""
-        if self.proj is not None and self.proj_layer_norm is not None:
-            x = self.proj_layer_norm(self.proj(x))
-        for layer in self.layers:
-            mask = valid_mask(lengths, x.shape[1])
-            if mask is not None:  # beyond its end an item sees zeros, as it does alone
-                x = x.masked_fill(~mask[..., None], 0)
-            x = layer(x)
-            lengths = conv_length(lengths, *self.window, padding=AdapterLayer.padding)
-        return x, lengths
-
-
 # -------------------------------------------------------------------------------------- models
 
 
@@ -488,6 +451,12 @@ class Wav2Vec2Model(nn.Module):
         Returns:
             Hidden states; frames beyond an item's length hold numbers without meaning.
         """
+        features, lengths = self.features(values, lengths)
+        projected = self.feature_projection(features)
+        return self.encode(projected, lengths, output_hidden_states=output_hidden_states)
+
+    def features(self, values: Tensor, lengths: Tensor | None) -> tuple[Tensor, Tensor]:
+        """The front half: features (B, F, C) of the convolutions, and the valid frames (B,)."""
         config = self.config
         if lengths is None:
             lengths = torch.full((len(values),), values.shape[1], device=values.device)
@@ -496,8 +465,13 @@ class Wav2Vec2Model(nn.Module):
         values = F.pad(values, (0, max(0, config.receptive_field - values.shape[1])))
         lengths = lengths.clamp(min=config.receptive_field)
         features = self.feature_extractor(values.to(self.dtype), lengths)
-        lengths = config.frame_lengths(lengths)
-        states = self.encoder(self.feature_projection(features), lengths)
+        return features, config.frame_lengths(lengths)
+
+    def encode(
+        self, projected: Tensor, lengths: Tensor, *, output_hidden_states: bool
+    ) -> EncoderOutput:
+        """The back half: what the transformer makes of (B, F, D), `lengths` (B,) frames valid."""
+        states = self.encoder(projected, lengths)
         last = states[-1]
         if self.adapter is not None:
             last, lengths = self.adapter(last, lengths)
@@ -509,61 +483,32 @@ class Wav2Vec2Model(nn.Module):
         return self.feature_projection.projection.weight.dtype
 
 
-class Wav2Vec2ForCTC(nn.Module):
-    """The base model with a linear layer over characters."""
+class _OnWav2Vec2:
+    """What the heads below stand on."""
 
-    config_class: ClassVar[type[Wav2Vec2Config]] = Wav2Vec2Config
-    base_class: ClassVar[type[Wav2Vec2Model]] = Wav2Vec2Model
-    base_prefix: ClassVar[str] = "wav2vec2"
+    config_class = Wav2Vec2Config
+    base_class = Wav2Vec2Model
+    base_prefix = "wav2vec2"
 
-    def __init__(self, config: Wav2Vec2Config) -> None:
-        super().__init__()
-        self.config = config
-        setattr(self, self.base_prefix, self.base_class(config))
-        self.lm_head = nn.Linear(config.encoder_width, config.vocab_size)
 
-    def forward(
-        self,
-        values: Tensor,
-        lengths: Tensor | None = None,
-        *,
-        output_hidden_states: bool = False,
-        labels: Tensor | None = None,
-    ) -> CTCOutput:
-        """Score characters, frame by frame.
+class Wav2Vec2ForCTC(_OnWav2Vec2, heads.ForCTC):
+    """Characters, frame by frame."""
 
-        Args:
-            values: (B, T) normalised samples.
-            lengths: (B,) valid samples; None means all.
-            output_hidden_states: keep every layer's output.
-            labels: (B, L) token ids, padded with negative numbers; asks for the loss.
 
-        Raises:
-            ValueError: a label is not in the vocabulary.
-        """
-        base: Wav2Vec2Model = getattr(self, self.base_prefix)
-        encoded = base(values, lengths, output_hidden_states=output_hidden_states)
-        logits = self.lm_head(encoded.last_hidden_state)
-        loss = None if labels is None else self._loss(logits, encoded.lengths, labels)
-        return CTCOutput(logits, encoded.lengths, encoded.hidden_states, loss)
+class Wav2Vec2ForSequenceClassification(_OnWav2Vec2, heads.ForSequenceClassification):
+    """One set of classes for a whole waveform."""
 
-    def _loss(self, logits: Tensor, lengths: Tensor, labels: Tensor) -> Tensor:
-        if int(labels.max()) >= self.config.vocab_size:
-            raise ValueError(
-                f"label {int(labels.max())} is not below the vocabulary size "
-                f"{self.config.vocab_size}"
-            )
-        log_probs = F.log_softmax(logits, dim=-1, dtype=torch.float32).transpose(0, 1)  # (F, B, V)
-        is_label = labels >= 0
-        return F.ctc_loss(
-            log_probs,
-            labels[is_label],
-            lengths,
-            is_label.sum(-1),
-            blank=self.config.pad_token_id,
-            reduction=self.config.ctc_loss_reduction,
-            zero_infinity=self.config.ctc_zero_infinity,
-        )
+
+class Wav2Vec2ForAudioFrameClassification(_OnWav2Vec2, heads.ForAudioFrameClassification):
+    """Classes, frame by frame."""
+
+
+class Wav2Vec2ForXVector(_OnWav2Vec2, heads.ForXVector):
+    """A speaker's voice as one vector."""
+
+
+class Wav2Vec2ForPreTraining(_OnWav2Vec2, pretraining.ForPreTraining):
+    """Quantized speech, told from distractors."""
 
 
 def rename_keys(
@@ -582,13 +527,27 @@ def rename_keys(
     renamed = {}
     for key, tensor in tensors.items():
         name = spell_weight_norm(key)
-        if head and not is_prefixed and not name.startswith("lm_head."):
+        if head and not is_prefixed and name.startswith(_BASE):
             name = prefix + name
         elif not head and is_prefixed:
+            if not name.startswith(prefix):
+                continue  # a head's
             name = name.removeprefix(prefix)
         renamed[name] = tensor
     return renamed
 
 
 WEIGHT_NORM = "pos_conv_embed.conv.parametrizations.weight"
-HEADS = {"base": Wav2Vec2Model, "ctc": Wav2Vec2ForCTC}
+# How the base model's keys begin; an x-vector head has a feature_extractor of its own.
+_BASE = (
+    "feature_extractor.conv_layers.", "feature_projection.", "encoder.", "adapter.",
+    "masked_spec_embed",
+)  # fmt: skip
+HEADS = {
+    "base": Wav2Vec2Model,
+    "ctc": Wav2Vec2ForCTC,
+    "sequence-classification": Wav2Vec2ForSequenceClassification,
+    "frame-classification": Wav2Vec2ForAudioFrameClassification,
+    "xvector": Wav2Vec2ForXVector,
+    "pretraining": Wav2Vec2ForPreTraining,
+}

@@ -227,7 +227,8 @@ def align_emissions(
     columns = {STAR: width, GAP: width + 1}
     known = vocabulary.tokens[:width]
     word_delimiter = vocabulary.word_delimiter
-    delimiter = known.index(word_delimiter) if word_delimiter in known else None
+    has_delimiter = word_delimiter is not None and word_delimiter in known
+    delimiter = known.index(word_delimiter) if has_delimiter else None
     scores = with_wildcards(log_probs, blank=vocabulary.blank, delimiter=delimiter, cost=_STAR_COST)
     spans = forced_align(scores, [columns.get(t, t) for t in tokens], vocabulary.blank)
 

@@ -124,6 +124,7 @@ def _alphabet(recognizer: Recognizer, num_columns: int) -> Alphabet:
         blank=vocabulary.blank,
         word_delimiter=vocabulary.word_delimiter,
         unknown=vocabulary.unknown,
+        is_phonemic=vocabulary.is_phonemic,
     )
     path = recognizer.directory / FILE_NAME
     if not path.is_file():

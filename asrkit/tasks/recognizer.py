@@ -47,10 +47,17 @@ class Recognizer:
         checkpoint = resolve(
             options.model,
             revision=options.revision,
+            language=options.language,
             cache_dir=options.cache_dir,
             offline=options.offline,
         )
-        model = build_model(checkpoint, head="ctc", device=options.device, dtype=options.dtype)
+        model = build_model(
+            checkpoint,
+            head="ctc",
+            device=options.device,
+            dtype=options.dtype,
+            language=options.language,
+        )
         assert isinstance(model, Wav2Vec2ForCTC)  # for the type checker; head="ctc" gives no other
         try:
             vocabulary = CTCVocabulary.from_files(
@@ -58,6 +65,7 @@ class Recognizer:
                 tokenizer_config=checkpoint.read_json("tokenizer_config.json", required=False),
                 special_tokens_map=checkpoint.read_json("special_tokens_map.json", required=False),
                 added_tokens=checkpoint.read_json("added_tokens.json", required=False),
+                language=options.language,
             )
             frontend = WaveformFrontend.from_dict(
                 checkpoint.read_json("preprocessor_config.json", required=False)
@@ -69,7 +77,7 @@ class Recognizer:
                 f"{checkpoint.id}: the blank has index {vocabulary.blank}, but the model has only "
                 f"{model.config.vocab_size} outputs"
             )
-        info = ModelInfo(checkpoint.id, checkpoint.revision, options.dtype)
+        info = ModelInfo(checkpoint.id, checkpoint.revision, options.dtype, options.language)
         return cls(model, frontend, vocabulary, info, checkpoint.directory)
 
     def describe(self) -> str:

@@ -1,45 +1,50 @@
-"""Vocabularies: which token an index stands for, and how tokens become text."""
+"""The vocabulary of a CTC model: which token an index stands for, and how tokens become text."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from asrkit.errors import CheckpointError
+from asrkit.text.files import class_of, clean_up, indices, string_setting
 from asrkit.types import Hypothesis, TextSpan, TokenSpan
 
 _SPACE = " "
-_CLEAN_UP = (
-    (" .", "."), (" ?", "?"), (" !", "!"), (" ,", ","), (" ' ", "'"),
-    (" n't", "n't"), (" 'm", "'m"), (" 's", "'s"), (" 've", "'ve"), (" 're", "'re"),
-)  # fmt: skip
+_CHARACTERS = "Wav2Vec2CTCTokenizer"
+_PHONEMES = "Wav2Vec2PhonemeCTCTokenizer"
+_MAX_NEAREST = 5
 
 
 @dataclass(frozen=True)
 class CTCVocabulary:
-    """The characters of a CTC model.
+    """The characters or phonemes of a CTC model.
 
     Attributes:
         tokens: the text of each index; None where the files name no token.
         blank: index of the blank, which CTC puts between repeats.
         unknown: text of an index without a token.
-        word_delimiter: token that ends a word.
+        word_delimiter: token that ends a word; None where the model writes no words.
         delimiter_text: what the delimiter becomes in text.
         is_lower_case: whether text is written in lower case.
         clean_up: whether spaces before punctuation are removed.
+        is_phonemic: whether tokens are phonemes: each stands apart in text, as a word of its own,
+            and the word delimiter is left out.
     """
 
     tokens: tuple[str | None, ...]
     blank: int
     unknown: str = "<unk>"
-    word_delimiter: str = "|"
+    word_delimiter: str | None = "|"
     delimiter_text: str = _SPACE
     is_lower_case: bool = False
     clean_up: bool = False
+    is_phonemic: bool = False
 
     @classmethod
     def from_files(
@@ -49,35 +54,26 @@ class CTCVocabulary:
         tokenizer_config: Mapping[str, Any],
         special_tokens_map: Mapping[str, Any],
         added_tokens: Mapping[str, Any],
+        language: str | None = None,
     ) -> CTCVocabulary:
-        """Read the parsed files of a Wav2Vec2CTCTokenizer.
+        """Read the parsed files of a Wav2Vec2CTCTokenizer or Wav2Vec2PhonemeCTCTokenizer.
 
         Args:
             vocabulary: vocab.json: token to index, or language to such a table.
             tokenizer_config: tokenizer_config.json, {} when absent.
             special_tokens_map: special_tokens_map.json, {} when absent.
             added_tokens: added_tokens.json, {} when absent.
+            language: one of a multilingual vocabulary; None takes the tokenizer's own.
 
         Raises:
             CheckpointError: not such a table, no entry for the language, or no blank in it.
         """
-
-        def setting(name: str, default: str) -> str:
-            value = tokenizer_config.get(name, special_tokens_map.get(name, default))
-            value = value.get("content") if isinstance(value, Mapping) else value
-            if not isinstance(value, str):
-                raise CheckpointError(f"tokenizer: {name} is {value!r}, expected a string")
-            return value
-
-        kind = tokenizer_config.get("tokenizer_class", "Wav2Vec2CTCTokenizer")
-        if kind != "Wav2Vec2CTCTokenizer":
-            raise CheckpointError(
-                f"tokenizer_config.json: tokenizer_class {kind!r} is not supported, "
-                "expected 'Wav2Vec2CTCTokenizer'"
-            )
-        table = _table_of(vocabulary, tokenizer_config.get("target_lang"))
-        index_to_token = {index: token for token, index in _indices(added_tokens).items()}
-        index_to_token |= {index: token for token, index in _indices(table).items()}
+        setting = partial(string_setting, tokenizer_config, special_tokens_map)
+        is_phonemic = class_of(tokenizer_config, _CHARACTERS, _PHONEMES) == _PHONEMES
+        has_delimiter = not is_phonemic or tokenizer_config.get("word_delimiter_token") is not None
+        table = _table_of(vocabulary, language or tokenizer_config.get("target_lang"))
+        index_to_token = {index: token for token, index in indices(added_tokens).items()}
+        index_to_token |= {index: token for token, index in indices(table).items()}
         pad = setting("pad_token", "<pad>")
         if pad not in table:
             raise CheckpointError(
@@ -88,10 +84,11 @@ class CTCVocabulary:
             tokens=tuple(index_to_token.get(index) for index in range(max(index_to_token) + 1)),
             blank=table[pad],
             unknown=setting("unk_token", "<unk>"),
-            word_delimiter=setting("word_delimiter_token", "|"),
+            word_delimiter=setting("word_delimiter_token", "|") if has_delimiter else None,
             delimiter_text=setting("replace_word_delimiter_char", _SPACE),
             is_lower_case=tokenizer_config.get("do_lower_case") is True,
             clean_up=tokenizer_config.get("clean_up_tokenization_spaces") is True,
+            is_phonemic=is_phonemic,
         )
 
     def token(self, index: int) -> str:
@@ -112,17 +109,20 @@ class CTCVocabulary:
     def hypothesis(self, spans: Sequence[TokenSpan]) -> Hypothesis:
         """Spell collapsed spans (no blanks) as text, characters and words.
 
-        Source: Wav2Vec2CTCTokenizer.convert_tokens_to_string of transformers.
+        Source: convert_tokens_to_string of Wav2Vec2CTCTokenizer and Wav2Vec2PhonemeCTCTokenizer in
+        transformers.
         """
         characters = tuple(
             TextSpan(self._spell(self.token(span.token)), span.start, span.end, span.score)
             for span in spans
+            if not self.is_phonemic or self.token(span.token) != self.word_delimiter
         )
-        text = "".join(character.text for character in characters).strip()
+        separator = _SPACE if self.is_phonemic else ""
+        text = separator.join(character.text for character in characters).strip()
         if self.clean_up:
-            for before, after in _CLEAN_UP:
-                text = text.replace(before, after)
-        return Hypothesis(text, characters, self._words(characters))
+            text = clean_up(text)
+        words = characters if self.is_phonemic else self._words(characters)
+        return Hypothesis(text, characters, words)
 
     def _spell(self, token: str) -> str:
         if token == self.word_delimiter:
@@ -154,26 +154,34 @@ def _table_of(vocabulary: Mapping[str, Any], language: Any) -> dict[str, int]:
     """The token table, of one language where the file nests them."""
     if not isinstance(vocabulary, Mapping) or not vocabulary:
         raise CheckpointError("vocab.json: expected an object of tokens and indices")
-    is_nested = all(isinstance(value, Mapping) for value in vocabulary.values())
-    if not is_nested:
+    known = languages_of(vocabulary)
+    if not known:
         if language is not None:
             raise CheckpointError(
-                f"vocab.json: tokenizer_config.json asks for the language {language!r}, "
+                f"vocab.json: the language {language!r} is asked for, "
                 "but the vocabulary is of one language"
             )
-        return _indices(vocabulary)
-    if language not in vocabulary:
+        return indices(vocabulary)
+    if language not in known:
         raise CheckpointError(
-            f"vocab.json: the language {language!r} is not among {', '.join(vocabulary)}",
-            hint="target_lang in tokenizer_config.json names it",
+            f"vocab.json: {language!r} is not among its {len(known)} languages",
+            hint="--language, or target_lang in tokenizer_config.json, names one; "
+            + nearest_languages(str(language or ""), known),
         )
-    return _indices(vocabulary[language])
+    return indices(vocabulary[language])
 
 
-def _indices(table: Mapping[str, Any]) -> dict[str, int]:
-    for token, index in table.items():
-        if type(index) is not int or not 0 <= index < 1_000_000:
-            raise CheckpointError(
-                f"vocab.json: the index of {token!r} is {index!r}, expected an integer from 0"
-            )
-    return dict(table)
+def languages_of(vocabulary: Mapping[str, Any]) -> list[str]:
+    """The languages of a parsed vocab.json, in alphabetical order; none if it nests no tables."""
+    is_nested = all(isinstance(value, Mapping) for value in vocabulary.values())
+    return sorted(vocabulary) if is_nested else []
+
+
+def nearest_languages(language: str, known: Collection[str]) -> str:
+    """Which of the known languages are spelled like one that is not, for a hint."""
+    similar = [name for name in known if name.startswith(language)]
+    others = [name for name in known if name not in similar]
+    similar += get_close_matches(language, others, n=_MAX_NEAREST, cutoff=0.4)
+    if not similar:
+        return f"languages are {', '.join(list(known)[:_MAX_NEAREST])} ..."
+    return f"the nearest are {', '.join(similar[:_MAX_NEAREST])}"
