@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from asrkit.options import ModelOptions as ModelOptions
     from asrkit.options import TranscribeOptions as TranscribeOptions
     from asrkit.tasks.align import align as align
+    from asrkit.tasks.classify import classify as classify
+    from asrkit.tasks.embed import embed as embed
     from asrkit.tasks.recognizer import Recognizer as Recognizer
     from asrkit.tasks.transcribe import transcribe as transcribe
     from asrkit.types import Audio as Audio
@@ -30,6 +32,8 @@ _HOMES = {
     "TranscribeOptions": "asrkit.options",
     "Transcript": "asrkit.types",
     "align": "asrkit.tasks.align",
+    "classify": "asrkit.tasks.classify",
+    "embed": "asrkit.tasks.embed",
     "load_model": "asrkit.models.runtime",
     "read_audio": "asrkit.audio",
     "transcribe": "asrkit.tasks.transcribe",
@@ -45,6 +49,8 @@ __all__ = [
     "Transcript",
     "__version__",
     "align",
+    "classify",
+    "embed",
     "load_model",
     "read_audio",
     "transcribe",

@@ -476,8 +476,7 @@ class _Repository:
             cache_dir = self.cache_dir or constants.HF_HUB_CACHE
             raise OfflineError(
                 f"{self}: offline, and {absent} is not in the cache {cache_dir}",
-                hint="run once without --offline and HF_HUB_OFFLINE, or set HF_HOME to the cache "
-                "that holds the model",
+                hint=f"asrkit models download {self} fetches it; HF_HOME names another cache",
             )
         return cached
 

@@ -15,6 +15,11 @@ TIMESTAMPS = ("none", "segment", "word", "char")
 LEVELS = ("segment", "word", "char")
 UNKNOWN = ("star", "interpolate", "drop", "error")
 STARS = ("none", "edges", "segment")
+LAYERS = ("last", "mean-last-4", "all")
+POOLS = ("mean", "max", "std", "first", "none")
+
+# The embedded models that commands take where none is given
+DEMO_RECOGNIZER, DEMO_KEYWORDS, DEMO_SPEAKER = "demo-en", "demo-keywords", "demo-speaker"
 
 
 @dataclass(frozen=True)
@@ -31,7 +36,7 @@ class ModelOptions:
         language: of a multilingual model; None takes the one its weights hold.
     """
 
-    model: str = "demo-en"
+    model: str = DEMO_RECOGNIZER
     revision: str | None = None
     device: str = "auto"
     dtype: str = "float32"
@@ -146,16 +151,7 @@ class TranscribeOptions:
             raise UsageError(
                 f"timestamps {self.timestamps!r} is not one of {', '.join(TIMESTAMPS)}"
             )
-        if self.batch_size < 1:
-            raise UsageError(f"batch size {self.batch_size} is below 1")
-        if self.channel != "mix" and not self.channel.isdecimal():
-            raise UsageError(f"channel {self.channel!r} is neither mix nor a number from 0")
-        if not self.chunk_length > 2 * self.stride >= 0:
-            raise UsageError(
-                f"a chunk of {self.chunk_length:g} s has nothing left between strides of "
-                f"{self.stride:g} s on both sides",
-                hint="make the chunk length more than twice the stride",
-            )
+        _check_chunks(self.chunk_length, self.stride, self.batch_size, self.channel)
 
 
 @dataclass(frozen=True)
@@ -238,3 +234,93 @@ class GenerationOptions:
                 raise UsageError(f"{name.replace('_', ' ')} {value}, expected at least 1")
         if self.no_repeat_ngram_size is not None and self.no_repeat_ngram_size < 0:
             raise UsageError(f"no_repeat_ngram_size {self.no_repeat_ngram_size} is below 0")
+
+
+@dataclass(frozen=True)
+class ClassifyOptions:
+    """How audio is sorted into the classes of a model.
+
+    Attributes:
+        top_k: labels of each input or window at most; None keeps all.
+        threshold: labels with a lower score are left out; for a model of frames, the probability
+            from which a label counts as active (None: 0.5).
+        window: classify every stretch of so many seconds by itself; None takes the input whole.
+        hop: seconds from the start of one window to the next; None is the window's length.
+        chunk_length: longest stretch the model sees at once, in seconds.
+        stride: context on each side of a chunk that a model of frames computes and throws away.
+        batch_size: chunks or windows that go through the model together.
+        channel: "mix", or the number of one channel counted from 0.
+    """
+
+    top_k: int | None = 5
+    threshold: float | None = None
+    window: float | None = None
+    hop: float | None = None
+    chunk_length: float = TranscribeOptions.chunk_length
+    stride: float = TranscribeOptions.stride
+    batch_size: int = TranscribeOptions.batch_size
+    channel: str = TranscribeOptions.channel
+
+    def __post_init__(self) -> None:
+        if self.top_k is not None and self.top_k < 1:
+            raise UsageError(f"top-k {self.top_k}, expected at least 1")
+        if self.threshold is not None and not 0 <= self.threshold <= 1:
+            raise UsageError(f"a threshold of {self.threshold} is not between 0 and 1")
+        if self.hop is not None and self.window is None:
+            raise UsageError("a hop without a window", hint="--window SECONDS")
+        if self.window is not None and not 0 < (self.hop or self.window) <= self.window:
+            raise UsageError(
+                f"a window of {self.window:g} s every {self.hop or self.window:g} s, expected a "
+                "hop above 0 and no longer than the window"
+            )
+        _check_chunks(self.chunk_length, self.stride, self.batch_size, self.channel)
+
+
+@dataclass(frozen=True)
+class EmbedOptions:
+    """How audio becomes vectors.
+
+    Attributes:
+        layer: whose hidden states: a number from 0 (the input of the first layer), last,
+            mean-last-4 or all. None takes the model's own vectors where it was trained to give
+            some (x-vectors), else last.
+        pool: frames to one vector: mean, max, std, first, or none, which keeps them. None is mean.
+        normalize: scale every vector to length 1.
+        chunk_length: longest stretch the model sees at once, in seconds.
+        stride: context on each side of a chunk that is computed and thrown away, in seconds.
+        batch_size: chunks that go through the model together.
+        channel: "mix", or the number of one channel counted from 0.
+    """
+
+    layer: str | None = None
+    pool: str | None = None
+    normalize: bool = False
+    chunk_length: float = TranscribeOptions.chunk_length
+    stride: float = TranscribeOptions.stride
+    batch_size: int = TranscribeOptions.batch_size
+    channel: str = TranscribeOptions.channel
+
+    def __post_init__(self) -> None:
+        if self.layer is not None and self.layer not in LAYERS and not self.layer.isdecimal():
+            raise UsageError(f"layer {self.layer!r} is neither a number nor {', '.join(LAYERS)}")
+        if self.pool is not None and self.pool not in POOLS:
+            raise UsageError(f"pool {self.pool!r} is not one of {', '.join(POOLS)}")
+        _check_chunks(self.chunk_length, self.stride, self.batch_size, self.channel)
+
+
+def _check_chunks(chunk_length: float, stride: float, batch_size: int, channel: str) -> None:
+    """Refuse what cannot be cut.
+
+    Raises:
+        UsageError: no room between the strides, no batch, or no such channel.
+    """
+    if batch_size < 1:
+        raise UsageError(f"batch size {batch_size} is below 1")
+    if channel != "mix" and not channel.isdecimal():
+        raise UsageError(f"channel {channel!r} is neither mix nor a number from 0")
+    if not chunk_length > 2 * stride >= 0:
+        raise UsageError(
+            f"a chunk of {chunk_length:g} s has nothing left between strides of "
+            f"{stride:g} s on both sides",
+            hint="make the chunk length more than twice the stride",
+        )

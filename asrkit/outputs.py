@@ -9,15 +9,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from asrkit.errors import OutputError, UsageError
-from asrkit.formats import FORMATS, error_row, parse_formats, render
+from asrkit.formats import FORMATS, Registry, error_row
 from asrkit.inputs import FailedInput
-from asrkit.options import SegmentOptions
-from asrkit.types import AudioInput, Transcript
-
-Result = Transcript | FailedInput
+from asrkit.types import AudioInput, Embedding
 
 
 @dataclass(frozen=True)
@@ -29,16 +26,24 @@ class Target:
         directory: one file for each input and format goes here.
         file: all results go into this file; standard output when this and `directory` are None.
         is_single: there is one input, so that the output is its text alone.
+        registry: the formats of this kind of result.
     """
 
     formats: tuple[str, ...]
     directory: Path | None = None
     file: Path | None = None
     is_single: bool = True
+    registry: Registry = FORMATS
 
     @classmethod
     def parse(
-        cls, output: str, formats: str | None, *, is_single: bool, default: str = "txt"
+        cls,
+        output: str,
+        formats: str | None,
+        *,
+        is_single: bool,
+        default: str = "txt",
+        registry: Registry = FORMATS,
     ) -> Target:
         """Understand -o and -f together.
 
@@ -47,33 +52,36 @@ class Target:
             formats: comma-separated names; None takes the suffix of `output`, else the default.
             is_single: there is one input.
             default: name of the format that nothing else names.
+            registry: the formats of this kind of result.
 
         Raises:
             UsageError: they contradict each other.
         """
         path = Path(output)
-        by_suffix = {item.suffix.lower(): name for name, item in FORMATS.items()}
+        by_suffix = {item.suffix.lower(): name for name, item in registry.items()}
         suffix = path.suffix.lower()
         is_directory = output.endswith(("/", os.sep)) or path.is_dir() or not path.suffix
         if output == "-" or (not is_directory and suffix in by_suffix):
-            names = parse_formats(formats or by_suffix.get(suffix, default))
+            names = registry.parse(formats or by_suffix.get(suffix, default))
             if len(names) > 1:
                 raise UsageError(
                     f"{len(names)} formats cannot go to one place ({_place(output)})",
                     hint="-o DIR/ writes one file an input and format",
                 )
-            if not is_single and not FORMATS[names[0]].is_joinable:
+            if not is_single and not registry[names[0]].is_joinable:
                 raise UsageError(
                     f"{names[0]} of several inputs cannot go to one place ({_place(output)})",
                     hint="-o DIR/ writes one file an input; jsonl holds many",
                 )
-            return cls(names, file=None if output == "-" else path, is_single=is_single)
+            file = None if output == "-" else path
+            return cls(names, file=file, is_single=is_single, registry=registry)
         if not is_directory:
             raise UsageError(
                 f"-o {output}: {path.suffix!r} is not a format's suffix ({', '.join(by_suffix)})",
                 hint=f"-o {output}/ makes it a directory",
             )
-        return cls(parse_formats(formats or default), directory=path, is_single=is_single)
+        names = registry.parse(formats or default)
+        return cls(names, directory=path, is_single=is_single, registry=registry)
 
     def check(self, inputs: Sequence[AudioInput | FailedInput], *, has_times: bool) -> None:
         """Refuse what cannot work, before any work is done.
@@ -83,7 +91,7 @@ class Target:
         """
         if not has_times:
             for name in self.formats:
-                if FORMATS[name].needs_times:
+                if self.registry[name].needs_times:
                     raise UsageError(
                         f"{name} needs times, and none were asked for",
                         hint="leave out --timestamps none",
@@ -100,21 +108,22 @@ class Target:
             if self.file is not None and os.path.abspath(self.file) in _read_paths(inputs):
                 raise UsageError(f"{self.file} is an input and would be overwritten")
             return [{} for _ in inputs]
-        suffixes = {name: FORMATS[name].suffix for name in self.formats}
+        suffixes = {name: self.registry[name].suffix for name in self.formats}
         return plan_files(inputs, self.directory, suffixes)
 
     @contextmanager
     def open(
-        self, inputs: Sequence[AudioInput | FailedInput], options: SegmentOptions
-    ) -> Iterator[Callable[[int, Result], None]]:
+        self, inputs: Sequence[AudioInput | FailedInput], render: Callable[[Any, str], str]
+    ) -> Iterator[Callable[[int, Any], None]]:
         """Get ready to write.
 
         Args:
             inputs: all inputs, in order.
-            options: how wide subtitles are.
+            render: gives the text of a result in the format of a name, header excluded.
 
         Yields:
-            A function that writes the result of the input with this index, at once and whole.
+            A function that writes the result (or failure) of the input with this index, at once
+            and whole.
 
         Raises:
             UsageError: as `files`.
@@ -122,35 +131,85 @@ class Target:
         """
         plan = self.files(inputs)
         with ExitStack() as stack:
-            stream: BinaryIO | None = None
+            put: Callable[[str], object] | None = None
 
-            def write(index: int, result: Result) -> None:
-                nonlocal stream
-                if self.directory is None:
-                    text = self._joined(result, options)
-                    if not text:
-                        return
-                    if self.file is None:
-                        write_stdout(text)
-                        return
-                    if stream is None:  # not before there is something to write
-                        stream = stack.enter_context(open_whole(self.file, is_growing=True))
-                    stream.write(encode(text))
-                elif isinstance(result, Transcript):
-                    for name, path in plan[index].items():
-                        write_whole(path, encode(render(result, name, options=options)))
+            def write(index: int, result: Any) -> None:
+                nonlocal put
+                if self.directory is not None:
+                    for name, path in plan[index].items() if _is_done(result) else ():
+                        text = self.registry[name].header + render(result, name)
+                        write_whole(path, encode(text))
+                    return
+                text = self._joined(result, render)
+                if not text:
+                    return
+                if put is None:  # not before there is something to write
+                    put = self._open_joined(stack)
+                    put(self.registry[self.formats[0]].header)
+                put(text)
 
             yield write
 
-    def _joined(self, result: Result, options: SegmentOptions) -> str:
-        """What one result adds to the stream that all results share."""
+    @contextmanager
+    def open_vectors(
+        self, inputs: Sequence[AudioInput | FailedInput]
+    ) -> Iterator[Callable[[int, Embedding], None]]:
+        """As `open`, for embeddings; a file of many is complete when the context ends."""
+        plan = self.files(inputs)
+        with ExitStack() as stack:
+            add: Callable[[Embedding], None] | None = None
+
+            def write(index: int, embedding: Embedding) -> None:
+                nonlocal add
+                if self.directory is not None:
+                    for name, path in plan[index].items():
+                        with open_whole(path) as file, self.registry[name].write(file) as add_one:
+                            add_one(embedding)
+                    return
+                if add is None:  # not before there is something to write
+                    stream = (
+                        sys.stdout.buffer
+                        if self.file is None
+                        else stack.enter_context(open_whole(self.file, is_growing=True))
+                    )
+                    add = stack.enter_context(self.registry[self.formats[0]].write(stream))
+                    assert add is not None  # for the type checker
+                add(embedding)
+
+            yield write
+
+    def write_text(self, text: str) -> None:
+        """Write a result that is one text, whole.
+
+        Raises:
+            OutputError: it cannot be written.
+        """
+        if self.file is None:
+            write_stdout(text)
+        else:
+            write_whole(self.file, encode(text))
+
+    def _open_joined(self, stack: ExitStack) -> Callable[[str], object]:
+        """What writes to the one place that all results share."""
+        if self.file is None:
+            return write_stdout
+        stream = stack.enter_context(open_whole(self.file, is_growing=True))
+        return lambda text: stream.write(encode(text))
+
+    def _joined(self, result: Any, render: Callable[[Any, str], str]) -> str:
+        """What one result adds to the place that all results share."""
         (name,) = self.formats
         if isinstance(result, FailedInput):
             return error_row(result.source, result.error, id=result.id) if name == "jsonl" else ""
-        text = render(result, name, options=options)
+        text = render(result, name)
         if name == "txt" and not self.is_single:
-            return f"{result.id or result.source}\t{text}"
+            prefix = f"{result.id or result.source}\t"
+            return "".join(prefix + line for line in text.splitlines(keepends=True))
         return text
+
+
+def _is_done(result: object) -> bool:
+    return not isinstance(result, FailedInput)
 
 
 def plan_files(

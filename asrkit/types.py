@@ -324,3 +324,125 @@ def _span(data: Mapping[str, Any]) -> dict[str, Any]:
         "end": float(data["end"]),
         "score": float(data["score"]),
     }
+
+
+@dataclass(frozen=True, slots=True)
+class Label:
+    """A class of a classifier with its score, a probability in [0, 1]."""
+
+    name: str
+    score: float
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """A stretch of an input that was classified by itself, in seconds of the file."""
+
+    start: float
+    end: float
+    labels: tuple[Label, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """A stretch in which one label (a speaker, an event) holds, in seconds of the file."""
+
+    start: float
+    end: float
+    label: str
+    score: float
+
+
+@dataclass(frozen=True)
+class Classification:
+    """What an input is, or what each stretch of it is.
+
+    Attributes:
+        source: the input as the user named it.
+        duration: seconds of audio read.
+        labels: of the whole input, the likeliest first; empty where stretches were labelled.
+        windows: in time order, each with its labels, the likeliest first; empty unless asked for.
+        turns: in time order. Of windows, runs with the same likeliest label, apart; of a model of
+            frames, where each label is active, which may overlap.
+        id: name of the input in results; `source` unless a manifest gave another.
+        offset: where the part that was read begins in its source, in seconds.
+        model: which model made it.
+        options: the options that made it, by name.
+    """
+
+    source: str
+    duration: float
+    labels: tuple[Label, ...] = ()
+    windows: tuple[Window, ...] = ()
+    turns: tuple[Turn, ...] = ()
+    id: str = ""
+    offset: float = 0.0
+    model: ModelInfo | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The JSON output: plain dicts, lists, strings and numbers."""
+        return {
+            "schema": SCHEMA_VERSION,
+            "audio": self.source,
+            "id": self.id or self.source,
+            "offset": self.offset,
+            "duration": self.duration,
+            "labels": list(map(asdict, self.labels)),
+            "windows": list(map(asdict, self.windows)),
+            "turns": list(map(asdict, self.turns)),
+            "model": asdict(self.model) if self.model else None,
+            "options": dict(self.options),
+        }
+
+
+@dataclass(frozen=True)
+class Embedding:
+    """An input as numbers.
+
+    Attributes:
+        source: the input as the user named it.
+        duration: seconds of audio read.
+        vector: (D,) float32; (layers, D) where all layers were asked for; with frames kept,
+            (F, D) or (layers, F, D).
+        id: name of the input in results; `source` unless a manifest gave another.
+        offset: where the part that was read begins in its source, in seconds.
+        seconds_per_frame: from one frame to the next where frames are kept, else None.
+        model: which model made it.
+        options: the options that made it, by name.
+    """
+
+    source: str
+    duration: float
+    vector: NDArray[np.float32]
+    id: str = ""
+    offset: float = 0.0
+    seconds_per_frame: float | None = None
+    model: ModelInfo | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """What tables of vectors call the input."""
+        return self.id or self.source
+
+    def to_dict(self) -> dict[str, Any]:
+        """The JSON output; numbers with seven digits, which is what float32 holds."""
+        return {
+            "schema": SCHEMA_VERSION,
+            "audio": self.source,
+            "id": self.name,
+            "offset": self.offset,
+            "duration": self.duration,
+            "dim": self.vector.shape[-1],
+            **({"seconds_per_frame": self.seconds_per_frame} if self.seconds_per_frame else {}),
+            "vector": _rounded(self.vector.tolist()),
+            "model": asdict(self.model) if self.model else None,
+            "options": dict(self.options),
+        }
+
+
+def _rounded(values: Any) -> Any:
+    if isinstance(values, list):
+        return [_rounded(value) for value in values]
+    return float(f"{values:.7g}")

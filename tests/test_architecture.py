@@ -16,7 +16,7 @@ ROOT = Path(asrkit.__file__).parent
 FLOORS = (
     {"errors", "options", "types"},
     {"audio", "ctc", "decoders", "formats", "frontend", "inputs", "normalize", "outputs", "plot"}
-    | {"report", "safe_pickle", "scoring", "segmentation", "spelling", "text"},
+    | {"report", "safe_pickle", "scoring", "segmentation", "spelling", "text", "verification"},
     {"checkpoint", "models", "seq2seq"},
     {"batch", "tasks"},
     {"cli"},
@@ -73,6 +73,9 @@ def test_only_the_model_rooms_import_torch(path):
         ["transcribe", "--help"],
         ["transcribe", "--nonsense"],
         ["align", "--help"],
+        ["classify", "--help"],
+        ["embed", "--help"],
+        ["models", "info", "--help"],
     ],
 )
 def test_help_imports_nothing_heavy(arguments):

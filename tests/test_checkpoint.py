@@ -936,7 +936,7 @@ def test_offline_without_a_copy_says_how_to_get_one(hub, monkeypatch):
     with pytest.raises(OfflineError, match=r"config\.json is not in the cache") as caught:
         resolve(MODEL, offline=True)
     assert caught.value.exit_code is ExitCode.OFFLINE
-    assert "run once without --offline" in str(caught.value.hint)
+    assert "asrkit models download" in str(caught.value.hint)
     assert hub.requests == []
 
 

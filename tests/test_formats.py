@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from asrkit.errors import AudioError, InputError, UsageError
-from asrkit.formats import FORMATS, Format, error_row, parse_formats, render, writer
+from asrkit.formats import FORMATS, Format, Registry, error_row, render
 from asrkit.options import SegmentOptions
 from asrkit.segmentation import split_segments
 from asrkit.types import (
@@ -282,20 +282,18 @@ def test_formats_are_listed_by_name():
 
 def test_a_format_name_is_registered_once():
     with pytest.raises(ValueError, match="'srt' is registered already"):
-        writer("srt")
+        FORMATS.writer("srt")
 
 
-def test_adding_a_format_is_one_registered_function(monkeypatch):
-    formats: dict[str, Format] = {}
-    monkeypatch.setattr("asrkit.formats.registry._formats", formats)
-    monkeypatch.setattr("asrkit.formats.registry.FORMATS", formats)
+def test_adding_a_format_is_one_registered_function():
+    formats = Registry()
 
-    @writer("shout", suffix=".TXT", is_joinable=True)
+    @formats.writer("shout", suffix=".TXT", is_joinable=True)
     def write_shout(transcript: Transcript, options: SegmentOptions) -> str:
         return transcript.text.upper()
 
     assert formats["shout"] == Format("shout", ".TXT", write_shout, is_joinable=True)
-    assert render(TWO_CUES, "shout", options=OPTIONS) == "HELLO WORLD GOOD BYE"
+    assert formats.parse(" Shout,shout") == ("shout",)
 
 
 @pytest.mark.parametrize(
@@ -308,12 +306,12 @@ def test_adding_a_format_is_one_registered_function(monkeypatch):
     ],
 )
 def test_a_list_of_formats_is_read_in_order_each_once(names, expected):
-    assert parse_formats(names) == expected
+    assert FORMATS.parse(names) == expected
 
 
 def test_an_unknown_format_is_refused_with_the_known_ones_and_a_guess():
     with pytest.raises(UsageError, match="'str', known are txt, json, jsonl, tsv, ") as caught:
-        parse_formats("txt,str")
+        FORMATS.parse("txt,str")
 
     assert caught.value.hint == "did you mean srt?"
 
@@ -328,7 +326,7 @@ def test_a_format_that_looks_like_none_gets_no_guess():
 @pytest.mark.parametrize("names", ["", " ", ",", "txt,", "txt,,srt"])
 def test_an_empty_format_name_is_refused(names):
     with pytest.raises(UsageError, match="unknown format ''"):
-        parse_formats(names)
+        FORMATS.parse(names)
 
 
 @pytest.mark.parametrize("name", ["srt", "vtt", "tsv"])

@@ -224,7 +224,7 @@ def test_base_checkpoint_has_no_ctc_head(tmp_path):
     weights = tiny_model().wav2vec2.state_dict()
     save_file({k: v.contiguous() for k, v in weights.items()}, folder / "model.safetensors")
 
-    with pytest.raises(CheckpointError, match=r"no head .*lm_head\.weight"):
+    with pytest.raises(CheckpointError, match=r"no CTC head .*lm_head\.weight"):
         load_model(str(folder), head="ctc")
     assert load_model(str(folder), head="base").config == tiny_config()
 

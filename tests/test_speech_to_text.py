@@ -331,7 +331,7 @@ def test_untied_head_must_be_in_the_file(tmp_path):
         folder, lambda tensors: {k: v for k, v in tensors.items() if k != "lm_head.weight"}
     )
 
-    with pytest.raises(CheckpointError, match=r"no head .*lm_head\.weight is missing"):
+    with pytest.raises(CheckpointError, match=r"no text head .*lm_head\.weight is missing"):
         load_model(str(folder))
 
 

@@ -39,19 +39,46 @@ def tiny_model(*, folder: Path | None = None, seed: int = 0, **options: Any) -> 
         model.lm_head.weight.normal_(0, 0.8)
     if folder is None:
         return model
+    write_checkpoint(
+        model,
+        folder,
+        "Wav2Vec2ForCTC",
+        vocab={token: index for index, token in enumerate(TOKENS)},
+        tokenizer_config={"tokenizer_class": "Wav2Vec2CTCTokenizer"},
+    )
+    return folder
+
+
+def tiny_head(kind: type[Any], folder: Path, *, seed: int = 0, **options: Any) -> Path:
+    """A folder with a tiny random model that has a classification or speaker head."""
+    torch.manual_seed(seed)
+    small = {
+        "id2label": {0: "yes", 1: "no", 2: "go"}, "classifier_proj_size": 8,
+        "tdnn_dim": (16, 16), "tdnn_kernel": (3, 1), "tdnn_dilation": (2, 1),
+        "xvector_output_dim": 12, "feat_extract_norm": "layer", "do_stable_layer_norm": True,
+    }  # fmt: skip
+    config = tiny_config(**(small | options))
+    model = kind(config).eval()
+    with torch.no_grad():
+        for value in model.classifier.parameters():
+            value.normal_(0, 1.5)
+    write_checkpoint(model, folder, kind.__name__)
+    return folder
+
+
+def write_checkpoint(model: Any, folder: Path, architecture: str, **files: Any) -> None:
+    """Write a model as a checkpoint that says what it is."""
     folder.mkdir(exist_ok=True, parents=True)
-    kinds = {"model_type": "wav2vec2", "architectures": ["Wav2Vec2ForCTC"]}
-    files = {
-        "config.json": asdict(config) | kinds,
-        "vocab.json": {token: index for index, token in enumerate(TOKENS)},
-        "tokenizer_config.json": {"tokenizer_class": "Wav2Vec2CTCTokenizer"},
-        "preprocessor_config.json": {"sampling_rate": 16_000, "do_normalize": True},
+    contents = {
+        "config": asdict(model.config)
+        | {"model_type": "wav2vec2", "architectures": [architecture]},
+        "preprocessor_config": {"sampling_rate": 16_000, "do_normalize": True},
+        **files,
     }
-    for name, content in files.items():
-        (folder / name).write_text(json.dumps(content))
+    for name, content in contents.items():
+        (folder / f"{name}.json").write_text(json.dumps(content))
     weights = {key: value.contiguous() for key, value in model.state_dict().items()}
     save_file(weights, folder / "model.safetensors")
-    return folder
 
 
 def tiny_speech_to_text(*, folder: Path | None = None, seed: int = 0, **options: Any) -> Any:

@@ -74,18 +74,22 @@ Channel = Annotated[
         rich_help_panel=_INPUT,
     ),
 ]
-Model = Annotated[
-    str | None,
-    typer.Option(
+
+
+def model_option(default: str) -> Any:
+    """`--model` of a command that takes an embedded model where none is given."""
+    return typer.Option(
         "--model",
         "-m",
         metavar="SOURCE",
         envvar="ASRKIT_MODEL",
         help="Hub id (user/name or user/name@revision), directory, or embedded model.",
-        show_default=ModelOptions.model,
+        show_default=default,
         rich_help_panel=_MODEL,
-    ),
-]
+    )
+
+
+Model = Annotated[str | None, model_option(ModelOptions.model)]
 Revision = Annotated[
     str | None,
     typer.Option(
@@ -178,22 +182,27 @@ BatchSize = Annotated[
 ]
 
 
-def _formats(default: str) -> Any:
+def format_option(names: str, default: str) -> Any:
+    """`--format` of a command, with the names that it knows."""
     return typer.Option(
         "--format",
         "-f",
         metavar="NAME[,NAME...]",
         envvar="ASRKIT_FORMAT",
-        help="txt, json, jsonl, tsv, csv, words, srt, vtt, ass, lrc, textgrid, textgrid-short, "
-        "ctm, rttm, aud; several at once with -o DIR.",
+        help=f"{names}; several at once with -o DIR.",
         show_default=default,
         rich_help_panel=_OUTPUT,
     )
 
 
-Formats = Annotated[str | None, _formats("the suffix of -o, or txt")]
+_TRANSCRIPTS = (
+    "txt, json, jsonl, tsv, csv, words, srt, vtt, ass, lrc, textgrid, textgrid-short, ctm, rttm, "
+    "aud"
+)
+Formats = Annotated[str | None, format_option(_TRANSCRIPTS, "the suffix of -o, or txt")]
 AlignedFormats = Annotated[
-    str | None, _formats("the suffix of -o, or that of subtitles given, or words")
+    str | None,
+    format_option(_TRANSCRIPTS, "the suffix of -o, or that of subtitles given, or words"),
 ]
 Output = Annotated[
     str,
@@ -287,6 +296,17 @@ class Console:
         self._line(f"error: {error.message}")
         if error.hint:
             self._line(f"hint: {error.hint}")
+
+    def failed_all(self, inputs: Sequence[AudioInput | FailedInput]) -> bool:
+        """Whether no input is left to load a model for; says then why each failed."""
+        from asrkit.inputs import FailedInput
+
+        failed = [item for item in inputs if isinstance(item, FailedInput)]
+        if len(failed) < len(inputs):
+            return False
+        for item in failed:
+            self.failure(item.error)
+        return True
 
     def _line(self, message: str) -> None:
         if self._progress is not None:
@@ -391,3 +411,11 @@ def in_words(seconds: float) -> str:
     if minutes < 60:
         return f"{minutes} m {rest:02} s"
     return f"{minutes // 60} h {minutes % 60:02} m"
+
+
+def in_bytes(count: int) -> str:
+    """A size for people: 312 B, 3.3 MB, 1.26 GB."""
+    for unit, size in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if count >= size:
+            return f"{count / size:.3g} {unit}"
+    return f"{count} B"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -138,6 +139,7 @@ def align(
       asrkit align talk.mp3 talk.txt -f textgrid -o talk.TextGrid
       asrkit align calls/ texts/ -r -f textgrid,ctm -o out/ --min-score 0.2
     """
+    from asrkit.formats import render
     from asrkit.inputs import FailedInput, iter_inputs
     from asrkit.outputs import Target
 
@@ -183,10 +185,7 @@ def align(
         console.show_plan(items, target)
         console.say(f"{source}\n{options}")
         return console.exit_code()
-    failed = [item for item in items if isinstance(item, FailedInput)]
-    if len(failed) == len(items):  # no need to load a model
-        for item in failed:
-            console.failure(item.error)
+    if console.failed_all(items):
         return console.exit_code()
 
     from asrkit.tasks.reference import BoundaryErrors, find_reference
@@ -209,7 +208,10 @@ def align(
     console.detail(recognizer.describe())
     is_all_ok = True
     errors: list[BoundaryErrors] = []
-    with target.open(items, SegmentOptions()) as write, console.progress(items):
+    with (
+        target.open(items, partial(render, options=SegmentOptions())) as write,
+        console.progress(items),
+    ):
         results = align_stream(
             pairs,
             recognizer,

@@ -12,6 +12,9 @@ from typer.core import TyperGroup
 
 from asrkit import __version__
 from asrkit.cli.align import align
+from asrkit.cli.classify import classify
+from asrkit.cli.embed import embed
+from asrkit.cli.models import app as models
 from asrkit.cli.transcribe import transcribe
 from asrkit.errors import AsrkitError, ExitCode
 
@@ -50,7 +53,10 @@ class AsrkitGroup(TyperGroup):
         except AsrkitError as error:
             if "--debug" in arguments:
                 raise
-            code = report(error.message, error.hint, error.exit_code)
+            code = error.exit_code
+            if code is ExitCode.SOME_FAILED:  # it ended the run, so it was all there was
+                code = ExitCode.NOTHING_DONE
+            report(error.message, error.hint, code)
         except (KeyboardInterrupt, typer.Abort):
             code = ExitCode.INTERRUPTED
         except BrokenPipeError:  # whoever read stdout has enough
@@ -118,3 +124,6 @@ def asrkit(
 
 app.command(epilog=EPILOG)(transcribe)
 app.command(epilog=EPILOG)(align)
+app.command(epilog=EPILOG)(classify)
+app.command(epilog=EPILOG)(embed)
+app.add_typer(models, name="models", epilog=EPILOG)

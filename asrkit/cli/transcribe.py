@@ -211,6 +211,7 @@ def transcribe(
       asrkit transcribe recordings/ -r -f txt,srt,json -o transcripts/
       curl -s https://example.org/talk.ogg | asrkit transcribe -
     """
+    from asrkit.formats import render
     from asrkit.inputs import FailedInput, iter_inputs
     from asrkit.outputs import Target, plan_files
 
@@ -263,10 +264,7 @@ def transcribe(
         console.show_plan(items, target)
         console.say(f"{source}\n{options}")
         return console.exit_code()
-    failed = [item for item in items if isinstance(item, FailedInput)]
-    if len(failed) == len(items):  # no need to load a model
-        for item in failed:
-            console.failure(item.error)
+    if console.failed_all(items):
         return console.exit_code()
 
     from asrkit.models.runtime import set_num_threads
@@ -282,7 +280,10 @@ def transcribe(
     keep = None
     if emission_files is not None:
         keep = partial(save_emissions, recognizer, emission_files)
-    with target.open(items, options.segments) as write, console.progress(items):
+    with (
+        target.open(items, partial(render, options=options.segments)) as write,
+        console.progress(items),
+    ):
         results = transcribe_stream(
             items,
             recognizer,

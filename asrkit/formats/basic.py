@@ -7,7 +7,8 @@ import io
 import json
 from collections.abc import Mapping
 
-from asrkit.formats.registry import writer
+from asrkit.formats.fields import one_line
+from asrkit.formats.registry import FORMATS
 from asrkit.formats.times import timed_segments
 from asrkit.options import SegmentOptions
 from asrkit.types import (
@@ -36,25 +37,25 @@ def error_row(source: str, error: Exception, *, id: str = "") -> str:
     )
 
 
-@writer("txt", is_joinable=True)
+@FORMATS.writer("txt", is_joinable=True)
 def write_txt(transcript: Transcript, options: SegmentOptions) -> str:
     """The text on one line. Silence is an empty line, so that many files stay one line each."""
     return " ".join(transcript.text.splitlines()) + "\n"
 
 
-@writer("json")
+@FORMATS.writer("json")
 def write_json(transcript: Transcript, options: SegmentOptions) -> str:
     """Everything: `Transcript.to_dict` as indented JSON."""
     return json.dumps(transcript.to_dict(), ensure_ascii=False, allow_nan=False, indent=2) + "\n"
 
 
-@writer("jsonl", is_joinable=True)
+@FORMATS.writer("jsonl", is_joinable=True)
 def write_jsonl(transcript: Transcript, options: SegmentOptions) -> str:
     """Everything: `Transcript.to_dict` as JSON on one line."""
     return _json_line(transcript.to_dict())
 
 
-@writer("tsv", needs_times=True)
+@FORMATS.writer("tsv", needs_times=True)
 def write_tsv(transcript: Transcript, options: SegmentOptions) -> str:
     """Tab-separated rows under the header `start end text`, one per segment.
 
@@ -62,25 +63,25 @@ def write_tsv(transcript: Transcript, options: SegmentOptions) -> str:
     this kind hold whole milliseconds. White space in the text, tabs included, becomes one space.
     """
     rows = [
-        f"{start_ms / 1000:.3f}\t{end_ms / 1000:.3f}\t{' '.join(segment.text.split())}\n"
+        f"{start_ms / 1000:.3f}\t{end_ms / 1000:.3f}\t{one_line(segment.text)}\n"
         for start_ms, end_ms, segment in timed_segments(transcript)
     ]
     return "".join(["start\tend\ttext\n", *rows])
 
 
-@writer("csv", needs_times=True)
+@FORMATS.writer("csv", needs_times=True)
 def write_csv(transcript: Transcript, options: SegmentOptions) -> str:
     """The rows of tsv with commas, quoted as RFC 4180 says, under the header `start,end,text`."""
     file = io.StringIO()
     table = csv.writer(file, lineterminator="\n")
     table.writerow(["start", "end", "text"])
     for start_ms, end_ms, segment in timed_segments(transcript):
-        text = " ".join(segment.text.split())
+        text = one_line(segment.text)
         table.writerow([f"{start_ms / 1000:.3f}", f"{end_ms / 1000:.3f}", text])
     return file.getvalue()
 
 
-@writer("words", suffix=".words.tsv", needs_times=True)
+@FORMATS.writer("words", suffix=".words.tsv", needs_times=True)
 def write_words(transcript: Transcript, options: SegmentOptions) -> str:
     """Tab-separated rows under the header `start end score word note`, one per word.
 
@@ -92,7 +93,7 @@ def write_words(transcript: Transcript, options: SegmentOptions) -> str:
     lines = [f"start\tend\tscore\t{kind}\tnote\n"]
     for item in rows:
         score = "" if item.score is None else f"{item.score:.4f}"
-        text = " ".join(item.text.split())
+        text = one_line(item.text)
         lines.append(f"{item.start:.3f}\t{item.end:.3f}\t{score}\t{text}\t{_note(item)}\n")
     return "".join(lines)
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
 
-from asrkit.formats.registry import writer
+from asrkit.formats.fields import file_name, one_line, one_word
+from asrkit.formats.registry import FORMATS
 from asrkit.formats.times import timed_characters, timed_segments, timed_words
 from asrkit.options import SegmentOptions
 from asrkit.types import Transcript
@@ -16,7 +16,7 @@ _Interval = tuple[int, int, str]
 _Tier = tuple[str, list[_Interval]]
 
 
-@writer("textgrid-short", suffix=".TextGrid", needs_times=True)
+@FORMATS.writer("textgrid-short", suffix=".TextGrid", needs_times=True)
 def write_textgrid_short(transcript: Transcript, options: SegmentOptions) -> str:
     """Praat's short TextGrid: the numbers and texts of the long one, one a line."""
     first, last, tiers = _tiers(transcript)
@@ -29,7 +29,7 @@ def write_textgrid_short(transcript: Transcript, options: SegmentOptions) -> str
     return "\n".join(lines) + "\n"
 
 
-@writer("textgrid", suffix=".TextGrid", needs_times=True)
+@FORMATS.writer("textgrid", suffix=".TextGrid", needs_times=True)
 def write_textgrid(transcript: Transcript, options: SegmentOptions) -> str:
     """Praat's TextGrid: tiers of segments, and of words and characters where there are some."""
     first, last, tiers = _tiers(transcript)
@@ -53,24 +53,24 @@ def write_textgrid(transcript: Transcript, options: SegmentOptions) -> str:
     return "\n".join(lines) + "\n"
 
 
-@writer("ctm", needs_times=True, is_joinable=True)
+@FORMATS.writer("ctm", needs_times=True, is_joinable=True)
 def write_ctm(transcript: Transcript, options: SegmentOptions) -> str:
     """NIST time marks: `file channel start duration word score`, one line per word.
 
     The file is the id of the input, or its name without folder and suffix.
     """
-    name = _file_name(transcript)
+    name = file_name(transcript)
     return "".join(
-        f"{name} 1 {start / 1000:.3f} {(end - start) / 1000:.3f} {_one_word(word.text)} "
+        f"{name} 1 {start / 1000:.3f} {(end - start) / 1000:.3f} {one_word(word.text)} "
         f"{word.score:.4f}\n"
         for start, end, word in timed_words(transcript)
     )
 
 
-@writer("rttm", needs_times=True, is_joinable=True)
+@FORMATS.writer("rttm", needs_times=True, is_joinable=True)
 def write_rttm(transcript: Transcript, options: SegmentOptions) -> str:
     """NIST rich transcription: one SPEAKER line per segment, all of the speaker `speech`."""
-    name = _file_name(transcript)
+    name = file_name(transcript)
     return "".join(
         f"SPEAKER {name} 1 {start / 1000:.3f} {(end - start) / 1000:.3f} <NA> <NA> speech "
         "<NA> <NA>\n"
@@ -78,11 +78,11 @@ def write_rttm(transcript: Transcript, options: SegmentOptions) -> str:
     )
 
 
-@writer("aud", suffix=".aud.txt", needs_times=True)
+@FORMATS.writer("aud", suffix=".aud.txt", needs_times=True)
 def write_aud(transcript: Transcript, options: SegmentOptions) -> str:
     """Audacity labels: `start<TAB>end<TAB>text`, words where there are some, else segments."""
     return "".join(
-        f"{start / 1000:.6f}\t{end / 1000:.6f}\t{' '.join(word.text.split())}\n"
+        f"{start / 1000:.6f}\t{end / 1000:.6f}\t{one_line(word.text)}\n"
         for start, end, word in timed_words(transcript)
     )
 
@@ -113,19 +113,7 @@ def _filled(intervals: Sequence[_Interval], first: int, last: int) -> Iterator[_
         if start > before:
             yield before, start, ""
         if end > start:
-            yield start, end, " ".join(text.split())
-
-
-def _file_name(transcript: Transcript) -> str:
-    name = transcript.id
-    if not name or name == transcript.source:
-        name = os.path.splitext(os.path.basename(transcript.source))[0]
-    return _one_word(name)
-
-
-def _one_word(text: str) -> str:
-    """Without white space, which separates fields; never empty."""
-    return "_".join(text.split()) or "-"
+            yield start, end, one_line(text)
 
 
 def _seconds(time_ms: int) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from html import escape
 
-from asrkit.formats.registry import writer
+from asrkit.formats.registry import FORMATS
 from asrkit.formats.times import timed_segments
 from asrkit.options import SegmentOptions
 from asrkit.segmentation import wrap_lines
@@ -31,7 +31,7 @@ Format: Layer, Start, End, Style, Name, MarginL, MarginR, MarginV, Effect, Text
 """
 
 
-@writer("srt", needs_times=True)
+@FORMATS.writer("srt", needs_times=True)
 def write_srt(transcript: Transcript, options: SegmentOptions) -> str:
     """SubRip: numbered cues with times in milliseconds. Silence is an empty file.
 
@@ -42,14 +42,14 @@ def write_srt(transcript: Transcript, options: SegmentOptions) -> str:
     return "\n".join(f"{number}\n{cue}" for number, cue in enumerate(cues, start=1))
 
 
-@writer("vtt", needs_times=True)
+@FORMATS.writer("vtt", needs_times=True)
 def write_vtt(transcript: Transcript, options: SegmentOptions) -> str:
     """WebVTT: cues with times in milliseconds. Silence is the header alone."""
     cues = _cues(transcript, options, point=".", protect=lambda line: escape(line, quote=False))
     return "\n".join(["WEBVTT\n", *cues])
 
 
-@writer("ass", needs_times=True)
+@FORMATS.writer("ass", needs_times=True)
 def write_ass(transcript: Transcript, options: SegmentOptions) -> str:
     """Advanced SubStation: each word lights up when it is said, where there are words.
 
@@ -68,7 +68,7 @@ def write_ass(transcript: Transcript, options: SegmentOptions) -> str:
     return _ASS_HEADER + "".join(events)
 
 
-@writer("lrc", needs_times=True)
+@FORMATS.writer("lrc", needs_times=True)
 def write_lrc(transcript: Transcript, options: SegmentOptions) -> str:
     """Lyrics: `[minutes:seconds]` before each segment."""
     lines = []

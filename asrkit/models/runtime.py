@@ -222,23 +222,27 @@ def class_logits(model: nn.Module, waveforms: Sequence[Samples]) -> list[NDArray
     return _trimmed(logits, lengths) if logits.ndim == 3 else list(logits)
 
 
-def hidden_states(model: nn.Module, waveforms: Sequence[Samples]) -> list[NDArray[np.float32]]:
-    """Run one padded batch through a model, and keep what every layer gives.
+def hidden_states(
+    model: nn.Module, waveforms: Sequence[Samples], *, layers: Sequence[int] | None = None
+) -> list[NDArray[np.float32]]:
+    """Run one padded batch through a model, and keep what its layers give.
 
     Args:
         model: from `load_model`, with any head of a Wav2Vec2 or HuBERT model.
         waveforms: (T,) prepared samples each.
+        layers: which to keep: 0 is the input of the first layer, n the output of the n-th, -1 that
+            of the last after the final layer norm; None keeps all.
 
     Returns:
-        (layers + 1, F, D) each, in float32: the input of the first layer, then the output of each;
-        the last one after the final layer norm. F counts frames before a convolutional adapter.
+        (layers, F, D) each, in float32. F counts frames before a convolutional adapter.
     """
-    (states,) = _run(
-        model,
-        waveforms,
-        lambda out: (torch.stack(out.hidden_states, dim=2),),  # (B, F, layers + 1, D)
-        output_hidden_states=True,
-    )
+
+    def read(output: Any) -> tuple[Tensor]:
+        kept = range(len(output.hidden_states)) if layers is None else layers
+        states = [output.hidden_states[index] for index in kept]
+        return (torch.stack(states, dim=2),)  # (B, F, layers, D)
+
+    (states,) = _run(model, waveforms, read, output_hidden_states=True)
     config: Any = model.config
     lengths = [config.frame_lengths(max(len(row), config.receptive_field)) for row in waveforms]
     return [item.swapaxes(0, 1) for item in _trimmed(states, lengths)]

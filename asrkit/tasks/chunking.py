@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from asrkit.audio import Chunk, chunk_audio, open_audio
+from asrkit.batch import map_in_batches
 from asrkit.ctc import FrameClock
 from asrkit.errors import InputError, MissingExtraError
 from asrkit.inputs import FailedInput
 from asrkit.options import TranscribeOptions
 from asrkit.tasks.recognizer import Recognizer
 from asrkit.types import Audio, AudioInput
+
+ResultT = TypeVar("ResultT")
 
 
 @dataclass(frozen=True)
@@ -38,26 +42,55 @@ class Chunking:
         sample_rate: of the pieces, in Hz.
         samples_per_frame: of the model.
         length: of a chunk with its context, in samples, a multiple of a frame.
-        stride: context on each side, likewise.
+        left: context before what counts, likewise.
+        right: context after what counts, likewise.
         channel: "mix", or the number of one channel counted from 0.
     """
 
     sample_rate: int
     samples_per_frame: int
     length: int
-    stride: int
+    left: int
+    right: int
     channel: str
 
     @classmethod
     def of(cls, recognizer: Recognizer, options: TranscribeOptions) -> Chunking:
         """As the options say, for the front end and frames of a model."""
-        sample_rate = recognizer.frontend.sample_rate
-        frame = recognizer.model.config.samples_per_frame
-        length, stride = (
-            round(seconds * sample_rate / frame) * frame
-            for seconds in (options.chunk_length, options.stride)
+        return cls.seconds(
+            recognizer.frontend.sample_rate,
+            recognizer.model.config.samples_per_frame,
+            length=options.chunk_length,
+            left=options.stride,
+            right=options.stride,
+            channel=options.channel,
         )
-        return cls(sample_rate, frame, length, stride, options.channel)
+
+    @classmethod
+    def seconds(
+        cls,
+        sample_rate: int,
+        samples_per_frame: int,
+        *,
+        length: float,
+        left: float = 0.0,
+        right: float = 0.0,
+        channel: str = "mix",
+    ) -> Chunking:
+        """Chunks and their context in seconds, rounded to frames; a chunk has at least one."""
+
+        def samples(time: float) -> int:
+            return round(time * sample_rate / samples_per_frame) * samples_per_frame
+
+        least = samples(left) + samples(right) + samples_per_frame
+        return cls(
+            sample_rate,
+            samples_per_frame,
+            max(samples(length), least),
+            samples(left),
+            samples(right),
+            channel,
+        )
 
     def pieces(self, item: AudioInput | Audio | FailedInput) -> Iterator[Piece]:
         """The chunks of an input and the mark of its end, or of its failure."""
@@ -67,13 +100,59 @@ class Chunking:
         try:
             with open_audio(item, sample_rate=self.sample_rate, channel=self.channel) as reader:
                 for chunk in chunk_audio(
-                    reader.blocks(), length=self.length, left=self.stride, right=self.stride
+                    reader.blocks(), length=self.length, left=self.left, right=self.right
                 ):
                     yield Piece(item, chunk)
         except (InputError, MissingExtraError) as error:
             yield Piece(FailedInput(item.source, error, item.id))
         else:
             yield Piece(item)
+
+    def map_inputs(
+        self,
+        run: Callable[[Sequence[Chunk]], Sequence[ResultT]],
+        inputs: Iterable[AudioInput | Audio | FailedInput],
+        *,
+        batch_size: int,
+        on_progress: Callable[[float], None] | None = None,
+    ) -> Iterator[tuple[AudioInput | Audio, list[ResultT], int] | FailedInput]:
+        """Apply `run` to batches of chunks of all inputs, and gather what belongs together.
+
+        Args:
+            run: gives one result for each chunk of a batch.
+            inputs: what to read; a failed one passes through in its place.
+            batch_size: chunks in a run.
+            on_progress: called with the seconds of audio of every batch that is done.
+
+        Yields:
+            In the order of the inputs: the input, the results of its chunks in time order, and
+            how many samples it has; or why it failed.
+        """
+
+        def run_pieces(pieces: Sequence[Piece]) -> list[tuple[ResultT, int]]:
+            chunks = [piece.chunk for piece in pieces if piece.chunk is not None]
+            results = run(chunks)
+            if on_progress is not None:
+                on_progress(sum(chunk.num_new for chunk in chunks) / self.sample_rate)
+            return [(part, c.num_new) for part, c in zip(results, chunks, strict=True)]
+
+        parts: list[ResultT] = []
+        num_samples = 0
+        for piece, result in map_in_batches(
+            run_pieces,
+            (piece for item in inputs for piece in self.pieces(item)),
+            length=lambda piece: piece.num_samples,
+            batch_size=batch_size,
+        ):
+            if result is not None:
+                parts.append(result[0])
+                num_samples += result[1]
+                continue
+            if isinstance(piece.item, FailedInput):
+                yield piece.item
+            else:
+                yield piece.item, parts, num_samples
+            parts, num_samples = [], 0
 
     def score(
         self,

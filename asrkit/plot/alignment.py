@@ -1,23 +1,16 @@
-"""A picture of an alignment in one file: waveform, scores with the path, words."""
+"""A picture of an alignment as SVG: waveform, scores with the path, words."""
 
 from __future__ import annotations
 
-import base64
-import struct
-import zlib
 from collections.abc import Iterator, Sequence
-from html import escape
-from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from asrkit.ctc.emissions import Emissions
-from asrkit.errors import MissingExtraError, UsageError
+from asrkit.plot.files import as_data_url, escaped
 from asrkit.types import TokenSpan, Transcript, Word
-
-SUFFIXES = (".html", ".svg", ".png")
 
 _FRAME = 6  # pixels of one frame, horizontally
 _ROW = 13  # of one token, vertically
@@ -26,8 +19,6 @@ _LEFT, _TOP, _LEAST_WIDTH = 46, 46, 700
 _TILE = 2048  # frames of one image; browsers refuse wide ones
 _FLOOR = -8.0  # nats; what is less likely is white
 _FONT = "font-family='DejaVu Sans,Arial,sans-serif'"
-
-Pixels = NDArray[np.uint8]
 
 
 def draw_alignment(
@@ -80,42 +71,6 @@ def draw_alignment(
     return "\n".join(parts)
 
 
-def as_html(svg: str, title: str) -> str:
-    """A page that shows a picture and scrolls it sideways."""
-    return (
-        "<!DOCTYPE html>\n<html lang='en'><head><meta charset='utf-8'>"
-        f"<title>{_text(title)}</title>"
-        "<style>body{margin:0;background:#fff}div{overflow-x:auto}svg{display:block}</style>"
-        f"</head><body><div>\n{svg}\n</div></body></html>\n"
-    )
-
-
-def check_suffix(name: str) -> None:
-    """Refuse beforehand a file that cannot be drawn.
-
-    Raises:
-        UsageError: the suffix is none of `SUFFIXES`.
-        MissingExtraError: it is .png, and the extra `plot` is not installed.
-    """
-    suffix = Path(name).suffix.lower()
-    if suffix not in SUFFIXES:
-        raise UsageError(f"{name}: a picture's name must end in {', '.join(SUFFIXES)}")
-    if suffix == ".png" and find_spec("resvg_py") is None:
-        raise MissingExtraError("drawing to .png", extra="plot")
-
-
-def as_png(svg: str) -> bytes:
-    """A picture as pixels, drawn with the fonts of this machine; needs the extra `plot`."""
-    import resvg_py
-
-    return bytes(resvg_py.svg_to_bytes(svg_string=svg, background="white"))
-
-
-def _text(text: str) -> str:
-    """Escaped, and without the characters that XML forbids."""
-    return escape("".join(c if c.isprintable() else "\ufffd" for c in text))
-
-
 def _x(frame: float) -> float:
     return round(_LEFT + frame * _FRAME, 1)
 
@@ -124,12 +79,12 @@ def _title(transcript: Transcript) -> Iterator[str]:
     model = f"· {transcript.model.id}" if transcript.model else ""
     yield (
         f"<text x='{_LEFT}' y='18' font-size='14' font-weight='bold'>"
-        f"{_text(Path(transcript.source).name)}<tspan dx='6' font-weight='normal' fill='#555'>"
-        f"{_text(model)}</tspan></text>"
+        f"{escaped(Path(transcript.source).name)}<tspan dx='6' font-weight='normal' fill='#555'>"
+        f"{escaped(model)}</tspan></text>"
     )
     if transcript.warnings:
         shown = " · ".join(transcript.warnings)
-        yield f"<text x='{_LEFT}' y='36' font-size='12' fill='#b00020'>⚠ {_text(shown)}</text>"
+        yield f"<text x='{_LEFT}' y='36' font-size='12' fill='#b00020'>⚠ {escaped(shown)}</text>"
 
 
 def _waveform(envelope: NDArray[np.float32]) -> Iterator[str]:
@@ -149,30 +104,12 @@ def _heat_map(log_probs: NDArray[np.float32], top: int) -> Iterator[str]:
     pixels = shade.astype(np.uint8).T  # (rows, F)
     for start in range(0, pixels.shape[1], _TILE):
         tile = pixels[:, start : start + _TILE]
-        data = base64.b64encode(_png(tile)).decode("ascii")
+        data = as_data_url(tile)
         yield (
             f"<image x='{_x(start)}' y='{top}' width='{tile.shape[1] * _FRAME}' "
             f"height='{len(tile) * _ROW}' preserveAspectRatio='none' "
-            f"style='image-rendering:pixelated' href='data:image/png;base64,{data}'/>"
+            f"style='image-rendering:pixelated' href='{data}'/>"
         )
-
-
-def _png(pixels: Pixels) -> bytes:
-    """(H, W) levels from white to blue as a PNG file."""
-    height, width = pixels.shape
-    level = np.arange(256)
-    palette = np.stack([255 - level * 0.88, 255 - level * 0.68, 255 - level * 0.33], axis=1)
-    rows = np.concatenate([np.zeros((height, 1), np.uint8), pixels], axis=1)
-    chunks = (
-        (b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 3, 0, 0, 0)),
-        (b"PLTE", palette.astype(np.uint8).tobytes()),
-        (b"IDAT", zlib.compress(rows.tobytes(), 9)),
-        (b"IEND", b""),
-    )
-    return b"\x89PNG\r\n\x1a\n" + b"".join(
-        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-        for kind, data in chunks
-    )
 
 
 def _labels(names: Sequence[str], top: int) -> Iterator[str]:
@@ -180,7 +117,7 @@ def _labels(names: Sequence[str], top: int) -> Iterator[str]:
         y = top + index * _ROW + _ROW - 3
         yield (
             f"<text x='{_LEFT - 6}' y='{y}' font-size='11' text-anchor='end' fill='#333'>"
-            f"{_text(name)}</text>"
+            f"{escaped(name)}</text>"
         )
 
 
@@ -204,13 +141,13 @@ def _word_boxes(
         hint = f"{word.text} · {word.start:.2f} to {word.end:.2f} s · score {word.score:.2f}"
         edge = "#b00020" if not word.ok else "#889"
         yield (
-            f"<g><title>{_text(hint)}</title>"
+            f"<g><title>{escaped(hint)}</title>"
             f"<path d='M{x} {map_top}V{top}M{x + width} {map_top}V{top}' stroke='#bbb' "
             "stroke-dasharray='2 3'/>"
             f"<rect x='{x}' y='{top}' width='{width}' height='{_WORDS - 12}' rx='3' "
             f"fill='{_color(word)}' stroke='{edge}'/>"
             f"<text x='{x + width / 2:.1f}' y='{top + 15}' font-size='11' text-anchor='middle'>"
-            f"{_text(word.text)}</text></g>"
+            f"{escaped(word.text)}</text></g>"
         )
 
 

@@ -1,0 +1,153 @@
+"""`asrkit classify`: audio in, labels out."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from asrkit.cli import _shared as shared
+from asrkit.errors import UsageError
+from asrkit.options import DEMO_KEYWORDS, ClassifyOptions, ModelOptions
+
+_MODEL = ModelOptions()
+_OPTIONS = ClassifyOptions()
+_LABELS = "Labels"
+
+DEMO_NOTE = (
+    f"note: no --model given; the embedded {DEMO_KEYWORDS} knows twelve spoken commands. Others: "
+    "--model superb/wav2vec2-base-superb-ks, or any checkpoint with a classification head"
+)
+
+
+def classify(
+    inputs: shared.Inputs = None,
+    recursive: shared.Recursive = False,
+    files_from: shared.FilesFrom = None,
+    audio_column: shared.AudioColumn = "audio_filepath",
+    id_column: shared.IdColumn = "id",
+    channel: shared.Channel = _OPTIONS.channel,
+    model: Annotated[str | None, shared.model_option(DEMO_KEYWORDS)] = None,
+    revision: shared.Revision = _MODEL.revision,
+    device: shared.Device = _MODEL.device,
+    dtype: shared.Dtype = _MODEL.dtype,
+    cache_dir: shared.CacheDir = _MODEL.cache_dir,
+    offline: shared.Offline = _MODEL.offline,
+    chunk_length: shared.ChunkLength = _OPTIONS.chunk_length,
+    stride: shared.Stride = _OPTIONS.stride,
+    top_k: Annotated[
+        int | None,
+        typer.Option(
+            min=1, metavar="N", help="Labels of each input or window.", rich_help_panel=_LABELS
+        ),
+    ] = _OPTIONS.top_k,
+    threshold: Annotated[
+        float | None,
+        typer.Option(
+            metavar="P",
+            help="Leave out labels with a lower score; for a model of frames, the probability from "
+            "which a label is active.",
+            show_default="none; 0.5 for frames",
+            rich_help_panel=_LABELS,
+        ),
+    ] = _OPTIONS.threshold,
+    window: Annotated[
+        float | None,
+        typer.Option(
+            metavar="SECONDS",
+            help="Label every stretch of this length by itself, for tracks over long audio.",
+            show_default="the whole input",
+            rich_help_panel=_LABELS,
+        ),
+    ] = _OPTIONS.window,
+    hop: Annotated[
+        float | None,
+        typer.Option(
+            metavar="SECONDS",
+            help="From the start of one window to the next.",
+            show_default="the window",
+            rich_help_panel=_LABELS,
+        ),
+    ] = _OPTIONS.hop,
+    formats: Annotated[
+        str | None,
+        shared.format_option("txt, json, jsonl, tsv, csv, rttm", "the suffix of -o, or txt"),
+    ] = None,
+    output: shared.Output = "-",
+    batch_size: shared.BatchSize = _OPTIONS.batch_size,
+    threads: shared.Threads = None,
+    dry_run: shared.DryRun = False,
+    quiet: shared.Quiet = False,
+    verbose: shared.Verbose = False,
+    debug: shared.Debug = False,
+) -> int:
+    """Label audio: which command, which emotion, who speaks when.
+
+    One input prints label<TAB>score lines; several print path<TAB>label<TAB>score.
+    Windows and models that label frames put start<TAB>end<TAB> before the label.
+
+    Examples:
+      asrkit classify clip.wav
+      asrkit classify clips/ -r --top-k 1 -f csv -o labels.csv
+      asrkit classify day.flac --window 1 --hop 0.5 -f rttm
+      asrkit classify meeting.wav -m anton-l/wav2vec2-base-superb-sd -f rttm -o meeting.rttm
+    """
+    from asrkit.formats import LABEL_FORMATS
+    from asrkit.inputs import FailedInput, iter_inputs
+    from asrkit.outputs import Target
+
+    console = shared.Console(is_quiet=quiet, is_verbose=verbose)
+    options = ClassifyOptions(
+        top_k=top_k,
+        threshold=threshold,
+        window=window,
+        hop=hop,
+        chunk_length=chunk_length,
+        stride=stride,
+        batch_size=batch_size,
+        channel=channel,
+    )
+    source = ModelOptions(model or DEMO_KEYWORDS, revision, device, dtype, cache_dir, offline)
+    items = list(
+        iter_inputs(
+            inputs or [],
+            recursive=recursive,
+            files_from=files_from,
+            audio_column=audio_column,
+            id_column=id_column,
+        )
+    )
+    is_single = len(items) == 1 and items[0].source in (inputs or [])
+    target = Target.parse(output, formats, is_single=is_single, registry=LABEL_FORMATS)
+    target.check(items, has_times=True)
+    if dry_run:
+        console.show_plan(items, target)
+        console.say(f"{source}\n{options}")
+        return console.exit_code()
+    if console.failed_all(items):
+        return console.exit_code()
+
+    from asrkit.models.runtime import set_num_threads
+    from asrkit.tasks.classify import Classifier, classify_stream
+
+    if threads is not None:
+        set_num_threads(threads)
+    if model is None:
+        console.say(DEMO_NOTE)
+    classifier = Classifier.load(source)
+    console.detail(classifier.describe())
+    if not classifier.is_framewise and window is None and "rttm" in target.formats:
+        raise UsageError(
+            f"rttm needs times, and {source.model} labels inputs as a whole",
+            hint="--window SECONDS labels stretches",
+        )
+    with target.open(items, LABEL_FORMATS.render) as write, console.progress(items):
+        results = classify_stream(items, classifier, options, on_progress=console.advance)
+        for index, result in enumerate(results):
+            write(index, result)
+            if isinstance(result, FailedInput):
+                console.failure(result.error)
+            else:
+                console.num_done += 1
+    console.summary()
+    return console.exit_code()

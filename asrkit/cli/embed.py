@@ -1,0 +1,225 @@
+"""`asrkit embed`: audio in, vectors out, or how alike voices are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from asrkit.cli import _shared as shared
+from asrkit.errors import UsageError
+from asrkit.options import DEMO_SPEAKER, EmbedOptions, ModelOptions
+
+if TYPE_CHECKING:
+    from asrkit.inputs import FailedInput
+    from asrkit.tasks.compare import Ranking, Trials
+    from asrkit.types import AudioInput, Embedding
+
+_MODEL = ModelOptions()
+_OPTIONS = EmbedOptions()
+_VECTORS, _COMPARE = "Vectors", "Comparing"
+
+DEMO_NOTE = (
+    f"note: no --model given; the embedded {DEMO_SPEAKER} tells synthetic voices apart. For "
+    "people: --model anton-l/wav2vec2-base-superb-sv"
+)
+
+
+def embed(
+    inputs: shared.Inputs = None,
+    recursive: shared.Recursive = False,
+    files_from: shared.FilesFrom = None,
+    audio_column: shared.AudioColumn = "audio_filepath",
+    id_column: shared.IdColumn = "id",
+    channel: shared.Channel = _OPTIONS.channel,
+    model: Annotated[str | None, shared.model_option(DEMO_SPEAKER)] = None,
+    revision: shared.Revision = _MODEL.revision,
+    device: shared.Device = _MODEL.device,
+    dtype: shared.Dtype = _MODEL.dtype,
+    cache_dir: shared.CacheDir = _MODEL.cache_dir,
+    offline: shared.Offline = _MODEL.offline,
+    chunk_length: shared.ChunkLength = _OPTIONS.chunk_length,
+    stride: shared.Stride = _OPTIONS.stride,
+    layer: Annotated[
+        str | None,
+        typer.Option(
+            metavar="N|last|mean-last-4|all",
+            help="Whose hidden states; 0 is the input of the first layer.",
+            show_default="x-vectors where the model has them, else last",
+            rich_help_panel=_VECTORS,
+        ),
+    ] = _OPTIONS.layer,
+    pool: Annotated[
+        str | None,
+        typer.Option(
+            metavar="mean|max|std|first|none",
+            help="Frames to one vector; none keeps them.",
+            show_default="mean",
+            rich_help_panel=_VECTORS,
+        ),
+    ] = _OPTIONS.pool,
+    normalize: Annotated[
+        bool,
+        typer.Option(
+            "--normalize",
+            metavar="",
+            help="Scale vectors to length 1.",
+            rich_help_panel=_VECTORS,
+        ),
+    ] = _OPTIONS.normalize,
+    pairs: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="TRIALS",
+            help="Score the trials of a file: enroll test [target|nontarget] lines. With labels "
+            "the equal error rate and detection cost follow.",
+            rich_help_panel=_COMPARE,
+        ),
+    ] = None,
+    compare: Annotated[
+        tuple[str, str] | None,
+        typer.Option(
+            metavar="A B", help="Score two recordings; 1 is the same.", rich_help_panel=_COMPARE
+        ),
+    ] = None,
+    similar: Annotated[
+        str | None,
+        typer.Option(
+            metavar="QUERY",
+            help="Rank the inputs by how alike they are to this recording.",
+            rich_help_panel=_COMPARE,
+        ),
+    ] = None,
+    top: Annotated[
+        int, typer.Option(min=1, metavar="N", help="Rows of --similar.", rich_help_panel=_COMPARE)
+    ] = 10,
+    formats: Annotated[
+        str | None, shared.format_option("jsonl, npy, npz, parquet", "the suffix of -o, or jsonl")
+    ] = None,
+    output: shared.Output = "-",
+    batch_size: shared.BatchSize = _OPTIONS.batch_size,
+    threads: shared.Threads = None,
+    dry_run: shared.DryRun = False,
+    quiet: shared.Quiet = False,
+    verbose: shared.Verbose = False,
+    debug: shared.Debug = False,
+) -> int:
+    """Turn audio into vectors, or say whose voices are alike.
+
+    Prints a line of JSON for each input: id, dim, vector.
+    --pairs prints enroll<TAB>test<TAB>score, --similar path<TAB>score; scores are cosines.
+
+    Examples:
+      asrkit embed clip.wav
+      asrkit embed clips/ -r -o vectors.npz -m facebook/wav2vec2-base --layer mean-last-4
+      asrkit embed --compare monday.wav tuesday.wav
+      asrkit embed --pairs trials.txt recordings/ -r
+      asrkit embed recordings/ -r --similar who.wav --top 3
+    """
+    from asrkit.formats import VECTOR_FORMATS
+    from asrkit.formats.vectors import check_installed
+    from asrkit.inputs import FailedInput, iter_inputs
+    from asrkit.outputs import Target
+
+    console = shared.Console(is_quiet=quiet, is_verbose=verbose)
+    options = EmbedOptions(
+        layer=layer,
+        pool=pool,
+        normalize=normalize,
+        chunk_length=chunk_length,
+        stride=stride,
+        batch_size=batch_size,
+        channel=channel,
+    )
+    source = ModelOptions(model or DEMO_SPEAKER, revision, device, dtype, cache_dir, offline)
+    items: list[AudioInput | FailedInput] = []
+    if inputs or files_from or not (pairs or compare):
+        items += iter_inputs(
+            inputs or [],
+            recursive=recursive,
+            files_from=files_from,
+            audio_column=audio_column,
+            id_column=id_column,
+        )
+    is_single = len(items) == 1 and items[0].source in (inputs or [])
+    comparison = _comparison(items, pairs=pairs, compare=compare, similar=similar, top=top)
+    if comparison is None:
+        target = Target.parse(
+            output, formats, is_single=is_single, default="jsonl", registry=VECTOR_FORMATS
+        )
+        check_installed(target.formats)
+    else:
+        if formats or layer == "all" or pool == "none":
+            raise UsageError("a comparison takes one vector an input, and prints text")
+        items = comparison.inputs
+        target = Target(("txt",), file=None if output == "-" else Path(output))
+    target.files(items)  # refuses clashes
+    if dry_run:
+        console.show_plan(items, target)
+        console.say(f"{source}\n{options}")
+        return console.exit_code()
+    if console.failed_all(items):
+        return console.exit_code()
+
+    from asrkit.models.runtime import set_num_threads
+    from asrkit.tasks.embed import Embedder, embed_stream
+
+    if threads is not None:
+        set_num_threads(threads)
+    if model is None:
+        console.say(DEMO_NOTE)
+    embedder = Embedder.load(source)
+    console.detail(embedder.describe())
+    results: list[Embedding | FailedInput] = []
+    with target.open_vectors(items) as write, console.progress(items):
+        stream = embed_stream(items, embedder, options, on_progress=console.advance)
+        for index, result in enumerate(stream):
+            if comparison is not None:
+                results.append(result)
+            elif not isinstance(result, FailedInput):
+                write(index, result)
+            if isinstance(result, FailedInput):
+                console.failure(result.error)
+            else:
+                console.num_done += 1
+    if comparison is not None:
+        text, summary = comparison.report(results)
+        target.write_text(text)
+        if summary:
+            console.say(summary)
+    console.summary()
+    return console.exit_code()
+
+
+def _comparison(
+    items: Sequence[AudioInput | FailedInput],
+    *,
+    pairs: Path | None,
+    compare: tuple[str, str] | None,
+    similar: str | None,
+    top: int,
+) -> Trials | Ranking | None:
+    """What is to be compared, or None where vectors are wanted.
+
+    Raises:
+        UsageError: more than one comparison, or a list of trials that cannot be read.
+    """
+    from asrkit.tasks.compare import Ranking, Trials
+    from asrkit.types import AudioInput
+    from asrkit.verification import Trial, read_trials
+
+    given = {"--pairs": pairs, "--compare": compare, "--similar": similar}
+    chosen = [name for name, value in given.items() if value is not None]
+    if len(chosen) > 1:
+        raise UsageError(f"{' and '.join(chosen)} are different comparisons, one at a time")
+    if pairs is not None:
+        return Trials.of(read_trials(pairs), items, folder=pairs.parent)
+    if compare is not None:
+        if items:
+            raise UsageError("--compare takes two recordings, and no other inputs")
+        return Trials.of([Trial(*compare)], [], folder=Path())
+    if similar is not None:
+        return Ranking(AudioInput(similar), items, top)
+    return None

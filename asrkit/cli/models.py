@@ -1,0 +1,169 @@
+"""`asrkit models`: which models there are, what one is, and what it looks at."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from asrkit.cli import _shared as shared
+from asrkit.options import ModelOptions
+
+if TYPE_CHECKING:
+    from asrkit.checkpoint import Checkpoint
+
+_MODEL = ModelOptions()
+
+Source = Annotated[
+    str, typer.Argument(metavar="SOURCE", help="Hub id, directory, or embedded model.")
+]
+Sources = Annotated[list[str], typer.Argument(metavar="SOURCE", help="Hub ids.")]
+AsJson = Annotated[bool, typer.Option("--json", metavar="", help="Print JSON.")]
+
+
+def list_(cache_dir: shared.CacheDir = _MODEL.cache_dir, as_json: AsJson = False) -> None:
+    """List the models at hand: embedded ones, and those in the cache.
+
+    Examples:
+      asrkit models list
+    """
+    from asrkit.outputs import write_stdout
+    from asrkit.tasks.catalog import list_models
+
+    found = list_models(cache_dir)
+    if as_json:
+        write_stdout(json.dumps([asdict(item) for item in found], indent=2) + "\n")
+        return
+    rows = [("MODEL", "WHERE", "ARCHITECTURE", "SIZE")]
+    rows += [(m.id, m.where, m.architecture, shared.in_bytes(m.num_bytes)) for m in found]
+    widths = [max(len(row[column]) for row in rows) for column in range(3)]
+    for *cells, size in rows:
+        padded = (cell.ljust(width) for cell, width in zip(cells, widths, strict=True))
+        write_stdout("  ".join((*padded, size)) + "\n")
+
+
+def info(
+    source: Source,
+    revision: shared.Revision = _MODEL.revision,
+    cache_dir: shared.CacheDir = _MODEL.cache_dir,
+    offline: shared.Offline = _MODEL.offline,
+    as_json: AsJson = False,
+) -> None:
+    """Say what a model is: family, size, vocabulary, labels, languages, licence.
+
+    Examples:
+      asrkit models info demo-en
+      asrkit models info facebook/mms-1b-all --json
+    """
+    from asrkit.outputs import write_stdout
+    from asrkit.tasks.catalog import ModelDescription
+
+    about = ModelDescription.of(_found(source, revision, cache_dir, offline))
+    if as_json:
+        write_stdout(json.dumps(about.to_dict(), ensure_ascii=False, indent=2) + "\n")
+        return
+    rows = {
+        "model": about.id + (f" @ {about.revision}" if about.revision else ""),
+        "directory": about.directory,
+        "family": about.family,
+        "architecture": about.architecture,
+        "parameters": f"{about.num_parameters / 1e6:.2f} M",
+        "weights": f"{shared.in_bytes(about.num_bytes)}, {', '.join(about.dtype)}",
+        "sample rate": f"{about.sample_rate} Hz",
+        "vocabulary": f"{about.vocabulary_size} tokens" if about.vocabulary_size else "none",
+        "labels": ", ".join(about.labels),
+        "languages": ", ".join(about.languages),
+        "language model": "yes" if about.has_language_model else "no",
+        "licence": about.licence or "not stated",
+    }
+    for name, value in rows.items():
+        if value:
+            write_stdout(f"{name + ':':<16}{value}\n")
+
+
+def download(
+    sources: Sources,
+    revision: shared.Revision = _MODEL.revision,
+    cache_dir: shared.CacheDir = _MODEL.cache_dir,
+    language: shared.Language = _MODEL.language,
+    debug: shared.Debug = False,
+) -> None:
+    """Fetch models from the Hub into the cache, and print where they are.
+
+    Examples:
+      asrkit models download facebook/wav2vec2-base-960h
+    """
+    from asrkit.outputs import write_stdout
+
+    for source in sources:
+        checkpoint = _found(source, revision, cache_dir, offline=False, language=language)
+        write_stdout(f"{checkpoint.directory}\n")
+
+
+def path(
+    source: Source,
+    revision: shared.Revision = _MODEL.revision,
+    cache_dir: shared.CacheDir = _MODEL.cache_dir,
+) -> None:
+    """Print the folder of a model that is on this disk; opens no connection.
+
+    Examples:
+      ls "$(asrkit models path demo-en)"
+    """
+    from asrkit.outputs import write_stdout
+
+    write_stdout(f"{_found(source, revision, cache_dir, offline=True).directory}\n")
+
+
+def attention(
+    source: Source,
+    audio: Annotated[str, typer.Argument(metavar="AUDIO", help="A recording.")],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="FILE", help="The .html file to write.")
+    ],
+    revision: shared.Revision = _MODEL.revision,
+    device: shared.Device = _MODEL.device,
+    dtype: shared.Dtype = _MODEL.dtype,
+    cache_dir: shared.CacheDir = _MODEL.cache_dir,
+    offline: shared.Offline = _MODEL.offline,
+    debug: shared.Debug = False,
+) -> None:
+    """Draw what every layer and head of a model attends to, as one HTML page.
+
+    Of a CTC model the page shows the emissions too: how likely each token is when.
+
+    Examples:
+      asrkit models attention demo-en clip.wav -o map.html
+    """
+    from asrkit.outputs import encode, write_whole
+    from asrkit.tasks.attention import attention_page
+
+    options = ModelOptions(source, revision, device, dtype, cache_dir, offline)
+    write_whole(output, encode(attention_page(audio, options)))
+
+
+def _found(
+    source: str,
+    revision: str | None,
+    cache_dir: str | None,
+    offline: bool,
+    language: str | None = None,
+) -> Checkpoint:
+    from asrkit.checkpoint import resolve
+
+    return resolve(
+        source, revision=revision, cache_dir=cache_dir, offline=offline, language=language
+    )
+
+
+app = typer.Typer(
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    help="List, describe and fetch models, and see what they look at.",
+)
+app.command("list")(list_)
+for _command in (info, download, path, attention):
+    app.command()(_command)

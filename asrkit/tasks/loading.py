@@ -1,0 +1,56 @@
+"""What loading a model for any task has in common."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from asrkit.checkpoint import Checkpoint, resolve
+from asrkit.errors import CheckpointError
+from asrkit.frontend import WaveformFrontend
+from asrkit.options import ModelOptions
+from asrkit.types import ModelInfo
+
+
+def find_checkpoint(options: ModelOptions) -> Checkpoint:
+    """The files of the model that the options name.
+
+    Raises:
+        CheckpointError: not found, or it cannot be fetched.
+    """
+    return resolve(
+        options.model,
+        revision=options.revision,
+        cache_dir=options.cache_dir,
+        offline=options.offline,
+    )
+
+
+def architecture(checkpoint: Checkpoint) -> str:
+    """The class that config.json says the weights belong to; "none" where it does not."""
+    names = checkpoint.config.get("architectures")
+    return str(names[0]) if isinstance(names, list) and names else "none"
+
+
+def waveform_frontend(checkpoint: Checkpoint) -> WaveformFrontend:
+    """What prepares samples for the model.
+
+    Raises:
+        CheckpointError: preprocessor_config.json is damaged or asks for something else.
+    """
+    try:
+        return WaveformFrontend.from_dict(
+            checkpoint.read_json("preprocessor_config.json", required=False)
+        )
+    except CheckpointError as error:
+        raise error.about(checkpoint.id) from error
+
+
+def describe(model: Any, info: ModelInfo) -> str:
+    """One line for people: which model, how large, where."""
+    parameters = list(model.parameters())
+    millions = sum(item.numel() for item in parameters) / 1e6
+    revision = f"@{info.revision[:12]}" if info.revision else ""
+    return (
+        f"{info.id}{revision}: {type(model).__name__}, {millions:.1f} M parameters, "
+        f"{info.dtype} on {parameters[0].device}"
+    )
