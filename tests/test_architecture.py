@@ -76,6 +76,7 @@ def test_only_the_model_rooms_import_torch(path):
         ["classify", "--help"],
         ["embed", "--help"],
         ["models", "info", "--help"],
+        ["convert", "checkpoint", "--help"],
     ],
 )
 def test_help_imports_nothing_heavy(arguments):
