@@ -212,13 +212,20 @@ class Checkpoint:
         return [weights, *(self._shards(weights) if weights.endswith(_INDEX_SUFFIX) else ())]
 
     def side_files(self) -> list[str]:
-        """Names of the files besides the weights: config, preprocessor, vocabulary and so on."""
-        return sorted(
-            path.relative_to(self.directory).as_posix()
-            for pattern in _SIDE_FILES
-            for path in self.directory.glob(pattern)
-            if path.is_file()
-        )
+        """Names of the files besides the weights: config, preprocessor, vocabulary and so on.
+
+        Raises:
+            CheckpointError: one is a link to a place outside; the Hub's cache links to its blobs.
+        """
+        is_cached = self.directory.absolute().parent.name == "snapshots"
+        root = self.directory.resolve().parents[1] if is_cached else self.directory.resolve()
+        names = []
+        for path in sorted(p for pattern in _SIDE_FILES for p in self.directory.glob(pattern)):
+            if not path.resolve().is_relative_to(root):
+                raise CheckpointError(f"{path}: a link that leaves the directory")
+            if path.is_file():
+                names.append(path.relative_to(self.directory).as_posix())
+        return names
 
     def _load_file(self, name: str) -> dict[str, torch.Tensor]:
         path = self.path(name)

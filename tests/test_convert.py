@@ -242,6 +242,22 @@ def test_adapters_of_languages_come_along_as_safetensors(tmp_path):
     assert asrkit.load_model(str(tmp_path / "out"), language="fra").lm_head.bias[0] > 0.9
 
 
+def test_labels_of_a_head_are_what_the_config_file_names(tmp_path):
+    original = originals.build("s3prl_classification", tmp_path)
+    (tmp_path / "labels.json").write_text(json.dumps({"id2label": {"0": "a", "1": "b", "2": "c"}}))
+
+    result = run(original.path, tmp_path / "out", *told(original), "--config", "labels.json")
+    assert result.exit_code == 4  # not in the current directory
+    result = run(
+        original.path, tmp_path / "out", *told(original), "--config", tmp_path / "labels.json"
+    )
+
+    assert result.exit_code == 0, result.stderr
+    config = json.loads((tmp_path / "out" / "config.json").read_text())
+    assert config["label2id"] == {"a": 0, "b": 1, "c": 2}
+    assert config["architectures"] == ["Wav2Vec2ForSequenceClassification"]
+
+
 # --- what is refused -------------------------------------------------------------------------
 
 
@@ -358,6 +374,50 @@ def test_file_of_nothing_known_says_what_it_holds(tmp_path, content, message):
 
     assert result.exit_code == 4
     assert message in result.stderr
+
+
+def test_link_out_of_the_directory_is_not_followed(tmp_path):
+    source = tiny_model(folder=tmp_path / "source")
+    (tmp_path / "secret").write_text("secret")
+    (source / "merges.txt").symlink_to(tmp_path / "secret")
+
+    result = run(source, tmp_path / "out")
+
+    assert result.exit_code == 4
+    assert "merges.txt: a link that leaves the directory" in result.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_links_of_the_hub_cache_are_followed(tmp_path):
+    snapshot = tmp_path / "models--a--b" / "snapshots" / "0"
+    tiny_model(folder=snapshot)
+    blobs = tmp_path / "models--a--b" / "blobs"
+    blobs.mkdir()
+    for path in list(snapshot.iterdir()):
+        path.rename(blobs / path.name)
+        path.symlink_to(blobs / path.name)
+
+    assert run(snapshot, tmp_path / "out").exit_code == 0
+
+    assert not (tmp_path / "out" / "vocab.json").is_symlink()
+    np.testing.assert_array_equal(outputs(tmp_path / "out"), outputs(snapshot))
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--shard-size", "big"],
+        ["--shard-size", "0"],
+        ["--dtype", "int8"],
+        ["--tolerance", "1"],
+        ["--check", "--tolerance", "-1"],
+    ],
+)
+def test_option_that_cannot_be_meant_is_a_usage_error(tmp_path, options):
+    result = run("demo-en", tmp_path / "out", *options)
+
+    assert result.exit_code == 2
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_option_of_original_files_is_refused_with_a_directory(tmp_path):

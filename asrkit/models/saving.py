@@ -29,11 +29,9 @@ def cast(tensors: Mapping[str, Tensor], dtype: str | None) -> dict[str, Tensor]:
     result = {}
     for name, value in tensors.items():
         result[name] = value.to(target) if value.is_floating_point() else value
-        # Infinity survives addition and becomes NaN when multiplied by zero.
-        if result[name].is_floating_point() and not (result[name] - result[name] == 0).all():
+        if not result[name].isfinite().all():
             raise CheckpointError(
-                f"{name} has numbers beyond {dtype}, or that are none, the largest "
-                f"{float(value.abs().max()):g}",
+                f"{name} has numbers beyond {dtype}, the largest {float(value.abs().max()):g}",
                 hint="bfloat16 has the range of float32",
             )
     return result

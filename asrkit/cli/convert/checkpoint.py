@@ -10,7 +10,7 @@ import typer
 
 from asrkit.cli import _shared as shared
 from asrkit.errors import ExitCode
-from asrkit.options import ConvertOptions, ModelOptions
+from asrkit.options import TOLERANCES, ConvertOptions, ModelOptions
 
 _MODEL, _CONVERT = ModelOptions(), ConvertOptions()
 _RESULT, _ORIGINAL = "Result", "Original files"
@@ -86,8 +86,8 @@ def checkpoint(
         float | None,
         typer.Option(
             metavar="NUMBER",
-            help="Largest difference of outputs that passes; 1e-4 for float32, 0.05 for float16, "
-            "0.5 for bfloat16 unless given.",
+            help="Largest difference of outputs that passes; unless given, "
+            f"{', '.join(f'{limit:g} for {name}' for name, limit in TOLERANCES.items())}.",
             rich_help_panel=_RESULT,
         ),
     ] = _CONVERT.tolerance,
@@ -132,8 +132,9 @@ def checkpoint(
 ) -> ExitCode:
     """Rewrite a checkpoint as safetensors that asrkit and transformers load.
 
-    No code of the source runs: files are read as tensors and settings, and nothing else. The folder
-    appears when it is complete.
+    No code of the source runs: files are read as tensors and settings, and nothing else.
+
+    The folder appears when it is complete.
 
     Examples:
       asrkit convert checkpoint facebook/wav2vec2-base-960h small --dtype float16 --check

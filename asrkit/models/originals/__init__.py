@@ -11,6 +11,7 @@ import importlib
 from pathlib import Path
 
 from asrkit import safe_pickle
+from asrkit.checkpoint import CONFIG
 from asrkit.errors import CheckpointError
 from asrkit.models.originals.layout import Companions, UnsavedCheckpoint
 
@@ -44,5 +45,9 @@ def read_original(path: Path, companions: Companions) -> UnsavedCheckpoint:
         contents, tensors, files = origin.convert(content, companions)
     except CheckpointError as error:
         raise error.about(str(path)) from error
-    contents["config.json"] |= companions.config
+    config = contents["config.json"] | companions.config
+    names = config.get("id2label")
+    if isinstance(names, dict) and all(str(index).isdecimal() for index in names):
+        config["label2id"] = {str(label): int(index) for index, label in names.items()}
+    contents[CONFIG] = config
     return UnsavedCheckpoint(str(path), path.parent, None, contents, tensors, files)

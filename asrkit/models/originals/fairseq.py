@@ -100,6 +100,7 @@ _WAV2VEC2_HEADS = {
 }
 _HUBERT_TARGETS = ("final_proj.", "label_embs_concat")  # what pre-training predicts; not kept
 _FINE_TUNED = "w2v_encoder.w2v_model."
+_WITH_DECODER = "encoder.w2v_model."
 _HEADS = {
     "w2v_encoder.proj.": "lm_head.",
     "pooling_layer.linear.": "projector.",
@@ -127,7 +128,7 @@ def convert(content: Mapping[str, Any], companions: Companions) -> Parts:
     tensors = {str(k): v for k, v in content["model"].items() if isinstance(v, Tensor)}
     if "encoder.subsample.conv_layers.0.weight" in tensors:
         return _speech_to_text(tensors, model, companions)
-    if "decoder.embed_out" in tensors:
+    if any(key.startswith(_WITH_DECODER) for key in tensors):
         return _speech_to_text_2(tensors, model, task, companions)
     state = plain(content.get("task_state"))
     dictionary = state.get("target_dictionary") if isinstance(state, dict) else None
@@ -248,9 +249,9 @@ def _conv_layers(text: object) -> list[tuple[int, int, int]]:
         if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add):
             return value(node.left) + value(node.right)
         if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Mult):
-            times = ast.literal_eval(node.right)
-            if type(times) is int and 0 <= times <= MAX_LAYERS:
-                return value(node.left) * times
+            layers, times = value(node.left), ast.literal_eval(node.right)
+            if type(times) is int and len(layers) * times <= MAX_LAYERS:
+                return layers * times
         elif isinstance(node, ast.List):
             return [(int(a), int(b), int(c)) for a, b, c in ast.literal_eval(node)]
         raise ValueError(ast.dump(node)[:50])
@@ -401,14 +402,13 @@ def _speech_to_text_2(
     tensors: Mapping[str, Tensor], settings: Settings, task: Settings, companions: Companions
 ) -> Parts:
     _require_norms(settings, before=False)
-    encoder_prefix = "encoder.w2v_model."
     names = {"decoder.embed_out": "decoder.lm_head.weight"}
     renamed: dict[str, Tensor] = {}
     for key, value in tensors.items():
         if _COMPUTED.fullmatch(key):
             continue
-        if key.startswith(encoder_prefix):
-            own = key.removeprefix(encoder_prefix)
+        if key.startswith(_WITH_DECODER):
+            own = key.removeprefix(_WITH_DECODER)
             name = _encoder_key(own)
             if name is not None:
                 renamed[f"encoder.{name}"] = value
@@ -418,9 +418,11 @@ def _speech_to_text_2(
             renamed[key.replace("encoder.proj.", "enc_to_dec_proj.")] = value
         else:
             renamed[names.get(key, key.replace("decoder.", "decoder.model.decoder.", 1))] = value
+    embeddings = "decoder.model.decoder.embed_tokens.weight"
+    vocab_size = _num_tokens(renamed, embeddings)
+    renamed.setdefault("decoder.lm_head.weight", renamed[embeddings])  # fairseq shares them
     inner = _inner(settings)
     encoder = _encoder_config(tensors, inner) | {"model_type": _family(tensors, settings)}
-    vocab_size = _num_tokens(renamed, "decoder.model.decoder.embed_tokens.weight")
     decoder = _translated(settings, _DECODER) | {
         "model_type": "speech_to_text_2",
         "vocab_size": vocab_size,

@@ -102,10 +102,7 @@ def _shapes(kind: str, tensors: Mapping[str, Tensor]) -> dict[str, Any]:
         raise CheckpointError("the last layer of the head is missing")
     num_labels = classes.shape[1] if kind == "ForXVector" else len(classes)
     labels = {str(index): f"LABEL_{index}" for index in range(num_labels)}
-    config: dict[str, Any] = {
-        "id2label": labels,
-        "label2id": {v: int(k) for k, v in labels.items()},
-    }
+    config: dict[str, Any] = {"id2label": labels}
     if kind == "ForSequenceClassification":
         config["classifier_proj_size"] = tensors["classifier.weight"].shape[1]
     if kind == "ForXVector":

@@ -1,7 +1,8 @@
 """torchaudio: wav2vec 2.0 and HuBERT as state dicts, with or without the CTC layer `aux`.
 
 No settings stand beside the weights; they follow from names and shapes. The number of heads does
-not: it is that of the published models of this width, or what `--config` says.
+not: it is that of the published models of this width, or what `--config` says. A fine-tuned HuBERT
+reads as the wav2vec 2.0 that it computes.
 """
 
 from __future__ import annotations
