@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import io
 import json
 import pickle
 import re
 import stat
 import struct
 import sys
+import tarfile
 import zipfile
 from pathlib import Path
 
@@ -363,6 +365,7 @@ def test_dictionary_that_does_not_fit_is_refused(tmp_path, lines, message):
         ({"weights": 1}, "not a checkpoint of fairseq, torchaudio, s3prl; it holds weights"),
         ([1], "it holds list"),
         ({"Downstream": {"x": torch.zeros(1)}}, "--base SOURCE"),
+        ({"model": {}, "cfg": {"model": {"w2v_path": "x.pt"}}}, "without the settings of its"),
         ({"model": {}, "args": 3}, "its settings are a int"),
         ({"model": {"x.y": torch.zeros(1)}, "args": {"arch": "wav2vec2"}}, "x.y has no place"),
     ],
@@ -468,11 +471,23 @@ def test_hostile_original_is_refused_and_touches_nothing(tmp_path, monkeypatch, 
     assert "fairseq" not in sys.modules
 
 
+def tar(data: bytes) -> bytes:
+    """The layout of torch before 0.1.10, with a name that leads out of it."""
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w") as file:
+        for name in ("pickle", "storages", "../../canary"):
+            entry = tarfile.TarInfo(name)
+            entry.size = len(data)
+            file.addfile(entry, io.BytesIO(data))
+    return out.getvalue()
+
+
 def archive(change: object, **how: object) -> bytes:
     return rezip(ZIP, change, **how)
 
 
 DAMAGED = {
+    "tar": tar(pickle.dumps(TOUCH, 2)),
     "zip bomb": archive(lambda n, d: (n, d + bytes(10**7)), compression=zipfile.ZIP_DEFLATED),
     "path traversal": archive(lambda n, d: (f"../../{n}", d)),
     "absolute path": archive(lambda n, d: (f"/tmp/{n}", d)),

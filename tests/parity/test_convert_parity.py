@@ -62,7 +62,7 @@ def test_reference_loads_the_result_and_gives_the_same_numbers(name, tmp_path, c
     assert difference < 1e-4
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if "s3prl" not in name])
+@pytest.mark.parametrize("name", NAMES)
 def test_reference_reads_the_vocabulary_and_the_front_end(name, tmp_path):
     original = originals.build(name, tmp_path)
     out = tmp_path / "out"

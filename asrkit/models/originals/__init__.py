@@ -30,6 +30,8 @@ def read_original(path: Path, companions: Companions) -> UnsavedCheckpoint:
         CheckpointError: damaged, of none of these programs, of a model that asrkit does not have,
             or a companion is missing.
     """
+    if path.suffix == ".safetensors":
+        raise CheckpointError(f"{path}: tensors without settings", hint="name the directory")
     content = safe_pickle.load(path, keep_objects=True)
     for name in ORIGINS:
         origin = importlib.import_module(f"{__name__}.{name}")

@@ -60,6 +60,7 @@ _ABSENT = {
     "pos_conv_depth": 1,
     "quantize_input": False,
     "target_glu": False,
+    "conv_pos_batch_norm": False,
     "adp_act_fn": "relu",
 }
 
@@ -203,9 +204,23 @@ def _encoder(
 
 
 def _inner(model: Settings) -> Settings:
-    """The settings of the encoder, which a fine-tuned model keeps in its own."""
-    inner = model.get("w2v_args")
-    return _part(inner, "model") if isinstance(inner, dict) else model
+    """The settings of the encoder, which a fine-tuned model keeps in its own.
+
+    Raises:
+        CheckpointError: it should, and does not; or one is of what is not implemented.
+    """
+    inner = model
+    if "w2v_args" in model or "w2v_path" in model:
+        if not isinstance(model.get("w2v_args"), dict):
+            raise CheckpointError(
+                "a fine-tuned model without the settings of its encoder (w2v_args)"
+            )
+        inner = _part(model["w2v_args"], "model")
+    for name, value in _ABSENT.items():
+        for found in (model.get(name), inner.get(name)):
+            if found not in (None, value):
+                raise CheckpointError(f"the setting {name} is {found!r}, implemented is {value!r}")
+    return inner
 
 
 def _family(tensors: Mapping[str, Tensor], model: Settings) -> str:
@@ -216,11 +231,6 @@ def _family(tensors: Mapping[str, Tensor], model: Settings) -> str:
 
 def _encoder_config(tensors: Mapping[str, Tensor], settings: Settings) -> dict[str, Any]:
     """What config.json says of an encoder."""
-    for name, value in _ABSENT.items():
-        if settings.get(name) not in (None, value):
-            raise CheckpointError(
-                f"the setting {name} is {settings[name]!r}, implemented is {value!r}"
-            )
     layers = _conv_layers(settings.get("conv_feature_layers") or _CONV_LAYERS)
     config = _translated(settings, _ENCODER)
     config["hidden_act"] = _ACTIVATIONS.get(config["hidden_act"], config["hidden_act"])

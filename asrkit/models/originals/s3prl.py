@@ -12,7 +12,7 @@ from typing import Any
 from torch import Tensor
 
 from asrkit.errors import CheckpointError
-from asrkit.models.originals.layout import Companions, Parts
+from asrkit.models.originals.layout import WAVEFORMS, Companions, Parts
 from asrkit.models.wav2vec2 import Wav2Vec2Config
 
 _TDNN = "model.framelevel_feature_extractor.module."
@@ -70,7 +70,7 @@ def convert(content: Mapping[str, Any], companions: Companions) -> Parts:
     if weights is not None:
         tensors["layer_weights"] = weights
     # s3prl gives its encoders waveforms as they are.
-    preprocessor = base.read_json("preprocessor_config.json", required=False)
+    preprocessor = WAVEFORMS | base.read_json("preprocessor_config.json", required=False)
     preprocessor |= {"do_normalize": False, "return_attention_mask": True}
     return {"config.json": config, "preprocessor_config.json": preprocessor}, tensors, {}
 
