@@ -10,13 +10,17 @@ if TYPE_CHECKING:
     from asrkit.errors import AsrkitError as AsrkitError
     from asrkit.models.runtime import load_model as load_model
     from asrkit.options import DecodingOptions as DecodingOptions
+    from asrkit.options import GenerationOptions as GenerationOptions
     from asrkit.options import ModelOptions as ModelOptions
     from asrkit.options import TranscribeOptions as TranscribeOptions
+    from asrkit.options import TranslateOptions as TranslateOptions
     from asrkit.tasks.align import align as align
     from asrkit.tasks.classify import classify as classify
     from asrkit.tasks.embed import embed as embed
+    from asrkit.tasks.generator import Generator as Generator
     from asrkit.tasks.recognizer import Recognizer as Recognizer
     from asrkit.tasks.transcribe import transcribe as transcribe
+    from asrkit.tasks.translate import translate as translate
     from asrkit.types import Audio as Audio
     from asrkit.types import Transcript as Transcript
 
@@ -27,26 +31,33 @@ _HOMES = {
     "AsrkitError": "asrkit.errors",
     "Audio": "asrkit.types",
     "DecodingOptions": "asrkit.options",
+    "GenerationOptions": "asrkit.options",
+    "Generator": "asrkit.tasks.generator",
     "ModelOptions": "asrkit.options",
     "Recognizer": "asrkit.tasks.recognizer",
     "TranscribeOptions": "asrkit.options",
     "Transcript": "asrkit.types",
+    "TranslateOptions": "asrkit.options",
     "align": "asrkit.tasks.align",
     "classify": "asrkit.tasks.classify",
     "embed": "asrkit.tasks.embed",
     "load_model": "asrkit.models.runtime",
     "read_audio": "asrkit.audio",
     "transcribe": "asrkit.tasks.transcribe",
+    "translate": "asrkit.tasks.translate",
 }
 
 __all__ = [
     "AsrkitError",
     "Audio",
     "DecodingOptions",
+    "GenerationOptions",
+    "Generator",
     "ModelOptions",
     "Recognizer",
     "TranscribeOptions",
     "Transcript",
+    "TranslateOptions",
     "__version__",
     "align",
     "classify",
@@ -54,6 +65,7 @@ __all__ = [
     "load_model",
     "read_audio",
     "transcribe",
+    "translate",
 ]
 
 

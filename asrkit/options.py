@@ -6,6 +6,7 @@ from these fields and never restate them.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
 from asrkit.errors import UsageError
@@ -17,11 +18,13 @@ UNKNOWN = ("star", "interpolate", "drop", "error")
 STARS = ("none", "edges", "segment")
 LAYERS = ("last", "mean-last-4", "all")
 POOLS = ("mean", "max", "std", "first", "none")
+
 # The largest difference of outputs that passes where weights are stored in this dtype
 TOLERANCES = {"float32": 1e-4, "float16": 0.05, "bfloat16": 0.5}
 
-# The embedded models that commands take where none is given
-DEMO_RECOGNIZER, DEMO_KEYWORDS, DEMO_SPEAKER = "demo-en", "demo-keywords", "demo-speaker"
+# The embedded models that commands take where none is named
+DEMO_RECOGNIZER, DEMO_TRANSLATOR = "demo-en", "demo-translate"
+DEMO_KEYWORDS, DEMO_SPEAKER = "demo-keywords", "demo-speaker"
 
 
 @dataclass(frozen=True)
@@ -71,7 +74,7 @@ class DecodingOptions:
     Attributes:
         decoder: greedy, beam, or auto: beam where the model brings a language model or an option
             needs it.
-        beam_width: texts kept after each frame.
+        beam_width: texts kept after each frame; None keeps 100.
         lm: ARPA or KenLM binary file, or a `language_model` folder; None takes the model's own.
         lm_unigrams: file of the words to trust in `lm`, one a line.
         use_lm: False drops the model's own language model.
@@ -85,7 +88,7 @@ class DecodingOptions:
     """
 
     decoder: str = "auto"
-    beam_width: int = 100
+    beam_width: int | None = None
     lm: str | None = None
     lm_unigrams: str | None = None
     use_lm: bool = True
@@ -100,10 +103,7 @@ class DecodingOptions:
     def __post_init__(self) -> None:
         if self.decoder not in DECODERS:
             raise UsageError(f"decoder {self.decoder!r} is not one of {', '.join(DECODERS)}")
-        if self.beam_width < 1 or self.n_best < 1:
-            raise UsageError(
-                f"beam width {self.beam_width} and n-best {self.n_best}, expected at least 1"
-            )
+        _check_counts(self, "beam_width", "n_best")
         if self.decoder == "greedy" and (self.needs_beam or self.lm is not None):
             raise UsageError(
                 "greedy decoding has no language model, lexicon, hotwords or n-best",
@@ -127,90 +127,6 @@ class DecodingOptions:
 
 
 @dataclass(frozen=True)
-class TranscribeOptions:
-    """How audio becomes text.
-
-    Attributes:
-        timestamps: the finest times in the result: none, segment, word or char.
-        chunk_length: longest stretch the model sees at once, in seconds.
-        stride: context on each side of a chunk that is computed and thrown away, in seconds.
-        batch_size: chunks that go through the model together.
-        channel: "mix", or the number of one channel counted from 0.
-        decoding: how emissions become text.
-        segments: how words become segments.
-    """
-
-    timestamps: str = "word"
-    chunk_length: float = 30.0
-    stride: float = 5.0
-    batch_size: int = 8
-    channel: str = "mix"
-    decoding: DecodingOptions = field(default_factory=DecodingOptions)
-    segments: SegmentOptions = field(default_factory=SegmentOptions)
-
-    def __post_init__(self) -> None:
-        if self.timestamps not in TIMESTAMPS:
-            raise UsageError(
-                f"timestamps {self.timestamps!r} is not one of {', '.join(TIMESTAMPS)}"
-            )
-        _check_chunks(self.chunk_length, self.stride, self.batch_size, self.channel)
-
-
-@dataclass(frozen=True)
-class AlignOptions:
-    """How a known text is put on audio.
-
-    Attributes:
-        level: the finest times in the result: segment, word or char.
-        unknown: what becomes of letters, digits and symbols that the model has no token for: star
-            (a wildcard takes their sound), interpolate (words of nothing else lie between their
-            neighbours), drop (those words are left out), error.
-        star: where speech without text may be: none, edges (before and after the text), segment
-            (between its lines too).
-        min_score: words and segments with a lower score are marked; None marks none.
-        tail: how long a word sounds after the spike of its last letter, in seconds, unless the
-            next word begins earlier. Models emit a letter when they know it, not when it ends.
-        chunk_length: longest stretch the model sees at once, in seconds.
-        stride: context on each side of a chunk that is computed and thrown away, in seconds.
-        batch_size: chunks that go through the model together.
-        channel: "mix", or the number of one channel counted from 0.
-    """
-
-    level: str = "word"
-    unknown: str = "star"
-    star: str = "none"
-    min_score: float | None = None
-    tail: float = 0.1
-    chunk_length: float = TranscribeOptions.chunk_length
-    stride: float = TranscribeOptions.stride
-    batch_size: int = TranscribeOptions.batch_size
-    channel: str = TranscribeOptions.channel
-
-    def __post_init__(self) -> None:
-        for name, known in (("level", LEVELS), ("unknown", UNKNOWN), ("star", STARS)):
-            if getattr(self, name) not in known:
-                raise UsageError(f"{name} {getattr(self, name)!r} is not one of {', '.join(known)}")
-        if self.min_score is not None and not 0 <= self.min_score <= 1:
-            raise UsageError(f"a lowest score of {self.min_score} is not between 0 and 1")
-        if not 0 <= self.tail <= 1:
-            raise UsageError(f"a tail of {self.tail} s is not between 0 and 1")
-        self.transcribing()
-
-    def transcribing(self) -> TranscribeOptions:
-        """The options that say how audio goes through the model, checked.
-
-        Raises:
-            UsageError: they cannot work.
-        """
-        return TranscribeOptions(
-            chunk_length=self.chunk_length,
-            stride=self.stride,
-            batch_size=self.batch_size,
-            channel=self.channel,
-        )
-
-
-@dataclass(frozen=True)
 class GenerationOptions:
     """How an encoder-decoder writes its text. None is what the model's own files say.
 
@@ -230,17 +146,164 @@ class GenerationOptions:
     n_best: int = 1
 
     def __post_init__(self) -> None:
-        for name in ("beam_width", "max_new_tokens", "n_best"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise UsageError(f"{name.replace('_', ' ')} {value}, expected at least 1")
+        _check_counts(self, "beam_width", "max_new_tokens", "n_best")
         if self.no_repeat_ngram_size is not None and self.no_repeat_ngram_size < 0:
             raise UsageError(f"no_repeat_ngram_size {self.no_repeat_ngram_size} is below 0")
 
 
+@dataclass(frozen=True, kw_only=True)
+class ChunkOptions:
+    """How audio of any length goes through a model.
+
+    Attributes:
+        chunk_length: longest stretch the model sees at once, in seconds.
+        stride: context on each side of a chunk that is computed and thrown away, in seconds; None
+            is a sixth of a chunk.
+        batch_size: chunks that go through the model together.
+        channel: "mix", or the number of one channel counted from 0.
+    """
+
+    chunk_length: float = 30.0
+    stride: float | None = None
+    batch_size: int = 8
+    channel: str = "mix"
+
+    def __post_init__(self) -> None:
+        if self.batch_size < 1:
+            raise UsageError(f"batch size {self.batch_size} is below 1")
+        if self.channel != "mix" and not self.channel.isdecimal():
+            raise UsageError(f"channel {self.channel!r} is neither mix nor a number from 0")
+        if not math.inf > self.chunk_length > 2 * self.context >= 0:
+            raise UsageError(
+                f"a chunk of {self.chunk_length:g} s has nothing left between strides of "
+                f"{self.context:g} s on both sides",
+                hint="make the chunk length more than twice the stride",
+            )
+
+    @property
+    def context(self) -> float:
+        """Seconds on each side of a chunk that are computed and thrown away."""
+        return self.chunk_length / 6 if self.stride is None else self.stride
+
+
 @dataclass(frozen=True)
-class ClassifyOptions:
+class TranscribeOptions(ChunkOptions):
+    """How audio becomes text.
+
+    Besides how audio goes through the model, see `ChunkOptions`.
+
+    Attributes:
+        timestamps: the finest times in the result: none, segment, word or char. None is word, and
+            segment where an encoder-decoder, which knows no times, has no `align_model`.
+        decoding: how the emissions of a CTC model become text.
+        generation: how an encoder-decoder writes; its beam width and n-best may stand in `decoding`
+            as well.
+        align_model: CTC model that finds when the words of an encoder-decoder were said.
+        segments: how words become segments.
+    """
+
+    timestamps: str | None = None
+    decoding: DecodingOptions = field(default_factory=DecodingOptions)
+    generation: GenerationOptions = field(default_factory=GenerationOptions)
+    align_model: str | None = None
+    segments: SegmentOptions = field(default_factory=SegmentOptions)
+
+    def __post_init__(self) -> None:
+        if self.timestamps not in (None, *TIMESTAMPS):
+            raise UsageError(
+                f"timestamps {self.timestamps!r} is not one of {', '.join(TIMESTAMPS)}"
+            )
+        if self.align_model is not None and self.timestamps == "none":
+            raise UsageError("a model that finds times is given, and none are asked for")
+        super().__post_init__()
+
+
+@dataclass(frozen=True)
+class TranslateOptions:
+    """How speech becomes text of another language.
+
+    Attributes:
+        target_language: code of the language to write; None is what the model's files say.
+        source_model: CTC model whose text of what was said is added; None adds none.
+        chunk_length: longest stretch the model sees at once, in seconds.
+        batch_size: stretches that go through the model together.
+        channel: "mix", or the number of one channel counted from 0.
+        generation: how the model writes.
+    """
+
+    target_language: str | None = None
+    source_model: str | None = None
+    chunk_length: float = TranscribeOptions.chunk_length
+    batch_size: int = TranscribeOptions.batch_size
+    channel: str = TranscribeOptions.channel
+    generation: GenerationOptions = field(default_factory=GenerationOptions)
+
+    def __post_init__(self) -> None:
+        self.transcribing()
+
+    def transcribing(self) -> TranscribeOptions:
+        """The options that say how audio goes through the model, checked.
+
+        Raises:
+            UsageError: they cannot work.
+        """
+        return TranscribeOptions(
+            timestamps="segment",
+            chunk_length=self.chunk_length,
+            batch_size=self.batch_size,
+            channel=self.channel,
+            generation=self.generation,
+        )
+
+
+@dataclass(frozen=True)
+class AlignOptions(ChunkOptions):
+    """How a known text is put on audio.
+
+    Besides how audio goes through the model, see `ChunkOptions`.
+
+    Attributes:
+        level: the finest times in the result: segment, word or char.
+        unknown: what becomes of letters, digits and symbols that the model has no token for: star
+            (a wildcard takes their sound), interpolate (words of nothing else lie between their
+            neighbours), drop (those words are left out), error.
+        star: where speech without text may be: none, edges (before and after the text), segment
+            (between its lines too).
+        min_score: words and segments with a lower score are marked; None marks none.
+        tail: how long a word sounds after the spike of its last letter, in seconds, unless the
+            next word begins earlier. Models emit a letter when they know it, not when it ends.
+    """
+
+    level: str = "word"
+    unknown: str = "star"
+    star: str = "none"
+    min_score: float | None = None
+    tail: float = 0.1
+
+    def __post_init__(self) -> None:
+        for name, known in (("level", LEVELS), ("unknown", UNKNOWN), ("star", STARS)):
+            if getattr(self, name) not in known:
+                raise UsageError(f"{name} {getattr(self, name)!r} is not one of {', '.join(known)}")
+        if self.min_score is not None and not 0 <= self.min_score <= 1:
+            raise UsageError(f"a lowest score of {self.min_score} is not between 0 and 1")
+        if not 0 <= self.tail <= 1:
+            raise UsageError(f"a tail of {self.tail} s is not between 0 and 1")
+        super().__post_init__()
+
+
+def _check_counts(options: object, *names: str) -> None:
+    """Refuse a count below 1; None is none."""
+    for name in names:
+        value = getattr(options, name)
+        if value is not None and value < 1:
+            raise UsageError(f"{name.replace('_', ' ')} {value}, expected at least 1")
+
+
+@dataclass(frozen=True)
+class ClassifyOptions(ChunkOptions):
     """How audio is sorted into the classes of a model.
+
+    Besides how audio goes through the model, see `ChunkOptions`.
 
     Attributes:
         top_k: labels of each input or window at most; None keeps all.
@@ -248,20 +311,12 @@ class ClassifyOptions:
             from which a label counts as active (None: 0.5).
         window: classify every stretch of so many seconds by itself; None takes the input whole.
         hop: seconds from the start of one window to the next; None is the window's length.
-        chunk_length: longest stretch the model sees at once, in seconds.
-        stride: context on each side of a chunk that a model of frames computes and throws away.
-        batch_size: chunks or windows that go through the model together.
-        channel: "mix", or the number of one channel counted from 0.
     """
 
     top_k: int | None = 5
     threshold: float | None = None
     window: float | None = None
     hop: float | None = None
-    chunk_length: float = TranscribeOptions.chunk_length
-    stride: float = TranscribeOptions.stride
-    batch_size: int = TranscribeOptions.batch_size
-    channel: str = TranscribeOptions.channel
 
     def __post_init__(self) -> None:
         if self.top_k is not None and self.top_k < 1:
@@ -275,12 +330,14 @@ class ClassifyOptions:
                 f"a window of {self.window:g} s every {self.hop or self.window:g} s, expected a "
                 "hop above 0 and no longer than the window"
             )
-        _check_chunks(self.chunk_length, self.stride, self.batch_size, self.channel)
+        super().__post_init__()
 
 
 @dataclass(frozen=True)
-class EmbedOptions:
+class EmbedOptions(ChunkOptions):
     """How audio becomes vectors.
+
+    Besides how audio goes through the model, see `ChunkOptions`.
 
     Attributes:
         layer: whose hidden states: a number from 0 (the input of the first layer), last,
@@ -288,26 +345,18 @@ class EmbedOptions:
             some (x-vectors), else last.
         pool: frames to one vector: mean, max, std, first, or none, which keeps them. None is mean.
         normalize: scale every vector to length 1.
-        chunk_length: longest stretch the model sees at once, in seconds.
-        stride: context on each side of a chunk that is computed and thrown away, in seconds.
-        batch_size: chunks that go through the model together.
-        channel: "mix", or the number of one channel counted from 0.
     """
 
     layer: str | None = None
     pool: str | None = None
     normalize: bool = False
-    chunk_length: float = TranscribeOptions.chunk_length
-    stride: float = TranscribeOptions.stride
-    batch_size: int = TranscribeOptions.batch_size
-    channel: str = TranscribeOptions.channel
 
     def __post_init__(self) -> None:
         if self.layer is not None and self.layer not in LAYERS and not self.layer.isdecimal():
             raise UsageError(f"layer {self.layer!r} is neither a number nor {', '.join(LAYERS)}")
         if self.pool is not None and self.pool not in POOLS:
             raise UsageError(f"pool {self.pool!r} is not one of {', '.join(POOLS)}")
-        _check_chunks(self.chunk_length, self.stride, self.batch_size, self.channel)
+        super().__post_init__()
 
 
 @dataclass(frozen=True)
@@ -347,21 +396,3 @@ class ConvertOptions:
             raise UsageError(f"a tolerance of {self.tolerance} is below 0")
         if (self.audio is not None or self.tolerance is not None) and not self.check:
             raise UsageError("audio or a tolerance, and nothing to check", hint="--check")
-
-
-def _check_chunks(chunk_length: float, stride: float, batch_size: int, channel: str) -> None:
-    """Refuse what cannot be cut.
-
-    Raises:
-        UsageError: no room between the strides, no batch, or no such channel.
-    """
-    if batch_size < 1:
-        raise UsageError(f"batch size {batch_size} is below 1")
-    if channel != "mix" and not channel.isdecimal():
-        raise UsageError(f"channel {channel!r} is neither mix nor a number from 0")
-    if not chunk_length > 2 * stride >= 0:
-        raise UsageError(
-            f"a chunk of {chunk_length:g} s has nothing left between strides of "
-            f"{stride:g} s on both sides",
-            hint="make the chunk length more than twice the stride",
-        )

@@ -92,7 +92,7 @@ class GenerationSettings:
         for name in ("forced_bos_token_id", "forced_eos_token_id"):
             if getattr(self, name) is not None:
                 self._check_whole(name, 0, None)
-        if self.early_stopping not in (True, False, "never"):
+        if type(self.early_stopping) is not bool and self.early_stopping != "never":
             raise self._refused("early_stopping", 'true, false or "never"')
         penalty = self.length_penalty
         if type(penalty) not in (int, float) or not -_STEEPEST <= penalty <= _STEEPEST:
@@ -270,6 +270,7 @@ class _Item:
         return len(self.texts) == self.width
 
 
+@torch.inference_mode()
 def generate(
     model: Model[CacheT], states: Tensor, lengths: Tensor | None, settings: GenerationSettings
 ) -> list[list[Generated]]:

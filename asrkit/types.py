@@ -164,6 +164,7 @@ class Segment:
         words: its words in time order; empty when they were not asked for.
         lines: the text as its source broke it into lines; empty where asrkit is to break it.
         ok: False where a lowest score was asked for and this one is lower.
+        source_text: what was said, where `text` is its translation; None where not asked for.
     """
 
     text: str
@@ -173,21 +174,26 @@ class Segment:
     words: tuple[Word, ...] = ()
     lines: tuple[str, ...] = ()
     ok: bool = True
+    source_text: str | None = None
 
 
 @dataclass(frozen=True)
 class Alternative:
-    """One of several texts of an input.
+    """One of several texts of an input, with the scores that its model gives, None for others.
 
     Attributes:
         text: the text.
-        logit_score: natural log-probability by the acoustic model.
-        lm_score: what it is ranked by: the acoustic score with language model and hotwords.
+        logit_score: natural log-probability by a CTC model.
+        lm_score: what texts of a CTC model are ranked by: `logit_score` with language model and
+            hotwords.
+        score: what texts of an encoder-decoder are ranked by: the natural log-probability over a
+            power of the length, summed over the pieces of the input.
     """
 
     text: str
-    logit_score: float
-    lm_score: float
+    logit_score: float | None = None
+    lm_score: float | None = None
+    score: float | None = None
 
 
 @dataclass(frozen=True)
@@ -217,6 +223,7 @@ class Transcript:
         model: which model made it, if one did.
         options: the decoding options that made it, by name.
         warnings: what makes the result doubtful, as sentences.
+        source_text: what was said, where `text` is its translation; None where not asked for.
     """
 
     source: str
@@ -229,6 +236,7 @@ class Transcript:
     model: ModelInfo | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+    source_text: str | None = None
 
     @property
     def is_ok(self) -> bool:
@@ -244,8 +252,9 @@ class Transcript:
             "offset": self.offset,
             "duration": self.duration,
             "text": self.text,
+            **({"source_text": self.source_text} if self.source_text is not None else {}),
             "segments": [_prune(segment) for segment in self.segments],
-            **({"alternatives": list(map(asdict, self.alternatives))} if self.alternatives else {}),
+            **({"alternatives": list(map(_prune, self.alternatives))} if self.alternatives else {}),
             "model": asdict(self.model) if self.model else None,
             "options": dict(self.options),
             **({"warnings": list(self.warnings)} if self.warnings else {}),
@@ -276,16 +285,17 @@ class Transcript:
                 model=ModelInfo(**model) if model is not None else None,
                 options=dict(data["options"]),
                 warnings=tuple(map(str, data.get("warnings", ()))),
+                source_text=_optional_text(data.get("source_text")),
             )
         except (KeyError, TypeError, ValueError) as error:
             raise InputError(f"not a complete asrkit transcript: {error}") from error
 
 
-def _prune(span: Segment | Word | Character) -> dict[str, Any]:
-    """A span as a dict without its empty parts and without what is as it should be."""
-    items = {f.name: getattr(span, f.name) for f in fields(span)}
+def _prune(part: Segment | Word | Character | Alternative) -> dict[str, Any]:
+    """A part as a dict without what is empty in it and without what is as it should be."""
+    items = {f.name: getattr(part, f.name) for f in fields(part)}
     return {
-        name: [part if isinstance(part, str) else _prune(part) for part in value]
+        name: [item if isinstance(item, str) else _prune(item) for item in value]
         if isinstance(value, tuple)
         else value
         for name, value in items.items()
@@ -304,6 +314,7 @@ def _segment(data: Mapping[str, Any]) -> Segment:
         words,
         tuple(map(str, data.get("lines", ()))),
         data.get("ok") is not False,
+        _optional_text(data.get("source_text")),
     )
 
 
@@ -315,6 +326,10 @@ def _word(data: Mapping[str, Any]) -> Word:
         aligned=data.get("aligned") is not False,
         ok=data.get("ok") is not False,
     )
+
+
+def _optional_text(value: Any) -> str | None:
+    return None if value is None else str(value)
 
 
 def _span(data: Mapping[str, Any]) -> dict[str, Any]:

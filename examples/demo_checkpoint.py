@@ -132,14 +132,14 @@ PREPROCESSOR = {
     "return_attention_mask": True,
     "sampling_rate": SAMPLE_RATE,
 }
-TRAINING_KEYS = {
-    "architectures": ["Wav2Vec2ForCTC"],
-    "model_type": "wav2vec2",
+CTC_KEYS = {
     "bos_token_id": 1,
     "eos_token_id": 2,
     "ctc_loss_reduction": "mean",
     "ctc_zero_infinity": True,
-    "num_feat_extract_layers": len(CONFIG.conv_dim),
+}
+TRAINING_KEYS = {
+    "model_type": "wav2vec2",
     "apply_spec_augment": False,
     "mask_time_prob": 0.0,
     "mask_feature_prob": 0.0,
@@ -156,24 +156,39 @@ TRAINING_KEYS = {
 
 def export(weights: dict[str, Tensor], folder: Path) -> Recognizer:
     """Write the checkpoint folder, but for the card, and load it again as users do."""
+    special = {key: value for key, value in TOKENIZER.items() if key in _SPECIAL_TOKENS}
+    documents = {
+        "vocab.json": {token: number for number, token in enumerate(TOKENS)},
+        "tokenizer_config.json": TOKENIZER,
+        "special_tokens_map.json": special,
+    }
+    write_checkpoint(weights, folder, describe(CONFIG, "Wav2Vec2ForCTC", **CTC_KEYS), documents)
+    return Recognizer.load(ModelOptions(model=str(folder)))
+
+
+def describe(config: Wav2Vec2Config, architecture: str, **keys: Any) -> dict[str, Any]:
+    """Make the content of a config.json: what differs from the defaults, and more `keys`."""
+    usual = asdict(type(config)())
+    content = {name: value for name, value in asdict(config).items() if value != usual[name]}
+    content |= TRAINING_KEYS | {"architectures": [architecture]}
+    content["num_feat_extract_layers"] = len(config.conv_dim)
+    return dict(sorted((content | keys).items()))
+
+
+def write_checkpoint(
+    weights: dict[str, Tensor],
+    folder: Path,
+    config: dict[str, Any],
+    documents: dict[str, dict[str, Any]] | None = None,
+) -> None:
+    """Write a checkpoint folder: float16 weights, config.json, and JSON documents by name."""
     folder.mkdir(parents=True, exist_ok=True)
     rounded = {name: tensor.half().contiguous() for name, tensor in weights.items()}
     save_file(rounded, folder / "model.safetensors", metadata={"format": "pt"})
     (folder / "model.safetensors").chmod(0o644)  # safetensors lets only the owner read it
-    config = {name: value for name, value in asdict(CONFIG).items() if value is not None}
-    for name in ("conv_pos_batch_norm", "feat_proj_layer_norm"):  # keys of another family
-        config.pop(name, None)
-    special = {key: value for key, value in TOKENIZER.items() if key in _SPECIAL_TOKENS}
-    documents: dict[str, Any] = {
-        "config.json": dict(sorted((config | TRAINING_KEYS).items())),
-        "vocab.json": {token: number for number, token in enumerate(TOKENS)},
-        "tokenizer_config.json": TOKENIZER,
-        "special_tokens_map.json": special,
-        "preprocessor_config.json": PREPROCESSOR,
-    }
-    for name, document in documents.items():
+    standard = {"config.json": config, "preprocessor_config.json": PREPROCESSOR}
+    for name, document in (standard | (documents or {})).items():
         (folder / name).write_text(json.dumps(document, indent=2) + "\n")
-    return Recognizer.load(ModelOptions(model=str(folder)))
 
 
 _SPECIAL_TOKENS = ("bos_token", "eos_token", "unk_token", "pad_token")
@@ -327,9 +342,9 @@ def make_examples(recognizer: Recognizer, folder: Path, seed: int = 11) -> None:
     transcripts.append((long_name, " ".join(text for _, _, text in spans)))
     # Beside the folder, so that folder/* is audio and nothing else.
     rows = [(f"{folder.name}/{name}", text) for name, text in transcripts]
-    _write_table(folder.parent / "transcripts.tsv", ("audio_filepath", "text"), rows)
+    write_table(folder.parent / "transcripts.tsv", ("audio_filepath", "text"), rows)
     rounded = [(f"{start:.3f}", f"{end:.3f}", text) for start, end, text in spans]
-    _write_table(folder.parent / "two-minutes.tsv", ("start", "end", "text"), rounded)
+    write_table(folder.parent / "two-minutes.tsv", ("start", "end", "text"), rounded)
     for name, text in transcripts:
         samples, rate = soundfile.read(folder / name, dtype="float32", always_2d=True)
         heard = transcribe(recognizer, soxr.resample(samples.mean(axis=1), rate, SAMPLE_RATE))
@@ -337,7 +352,8 @@ def make_examples(recognizer: Recognizer, folder: Path, seed: int = 11) -> None:
         log.info("%-20s %3d words, %d wrong", name, len(text.split()), wrong)
 
 
-def _write_table(path: Path, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+def write_table(path: Path, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Write tab-separated values under a header."""
     with path.open("w", newline="") as file:
         writer = csv.writer(file, delimiter="\t", lineterminator="\n")
         writer.writerows([header, *rows])

@@ -15,7 +15,7 @@ import io
 import random
 import subprocess
 import tarfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -69,6 +69,14 @@ VARIANTS = (
     *("Jacky", "Lee", "Michael", "Mike", "Denis", "Hugo", "adam", "belinda", "benjamin", "david"),
     *("ed", "john", "linda", "max", "paul", "robert"),
 )
+MORE_VARIANTS = (
+    *("Alicia", "Andrea", "Diogo", "Gene2", "Henrique", "Marco", "Mario", "Mr serious", "Nguyen"),
+    *("antonio", "aunty", "boris", "caleb", "edward", "edward2", "grandma", "grandpa", "gustave"),
+    *("iven", "iven2", "klatt", "klatt2", "klatt3", "m8", "marcelo", "michel", "miguel", "norbert"),
+    *("pablo", "pedro", "quincy", "rob", "sandro", "shelby", "steph", "steph2", "travis"),
+    *("victor", "zac", "anika"),
+)
+"""Further from how people sound: for models that need many voices more than clear words."""
 _FLITE_VOICES = {"rms": 4, "slt": 4, "kal16": 2}
 _FLITE_STRETCH = {"rms": 0.95, "slt": 1.05, "kal16": 1.15, "awb": 1.0}
 """What brings each voice to about the same number of words per minute."""
@@ -87,11 +95,16 @@ HELD_OUT_ESPEAK = (
 HELD_OUT_FLITE = (Voice("flite", "awb"),)
 
 
-def sample_voice(rng: random.Random) -> Voice:
-    """Draw one of the voices that training hears."""
-    if rng.random() < _ESPEAK_SHARE:
+def sample_voice(
+    rng: random.Random,
+    *,
+    variants: Sequence[str] = VARIANTS,
+    espeak_share: float = _ESPEAK_SHARE,
+) -> Voice:
+    """Draw one of the voices that training hears, of espeak among `variants`."""
+    if rng.random() < espeak_share:
         (accent,) = rng.choices(list(_ACCENTS), list(_ACCENTS.values()))
-        variant = rng.choice(VARIANTS)
+        variant = rng.choice(variants)
         return Voice("espeak", f"{accent}+{variant}" if variant else accent)
     (name,) = rng.choices(list(_FLITE_VOICES), list(_FLITE_VOICES.values()))
     return Voice("flite", name)
@@ -165,11 +178,30 @@ def pronounce(word: str) -> tuple[str, ...]:
 
 
 @dataclass(frozen=True)
-class Utterance:
-    """One stored sentence: `start` and `length` count samples in the file of its shard."""
+class Line:
+    """What one synthetic speaker is to say."""
 
     text: str
-    voice: str
+    voice: Voice
+    manner: Manner
+
+    @property
+    def speaker(self) -> str:
+        """Who speaks: the voice with its pitch and size; the same person at any rate."""
+        return f"{self.voice}/{self.manner.pitch}/{self.manner.stretch:.3f}"
+
+
+def sample_line(rng: random.Random) -> Line:
+    """Draw a text of the demo's domain, a voice that training hears, and a manner."""
+    return Line(next(training_texts(rng)), sample_voice(rng), sample_manner(rng))
+
+
+@dataclass(frozen=True)
+class Utterance:
+    """One stored line: `start` and `length` count samples in the file of its shard."""
+
+    text: str
+    speaker: str
     shard: int
     start: int
     length: int
@@ -183,13 +215,28 @@ class Utterance:
 class SpeechStore:
     """A synthetic corpus in a folder: per shard one file of int16 samples and one index.
 
-    Utterance `i` of a seed is always the same text in the same voice; shard `s` of `n` holds the
+    Utterance `i` of a seed is always the same text by the same speaker; shard `s` of `n` holds the
     utterances s, s + n, s + 2n, ... in this order, so a stopped process knows where to go on.
     """
 
-    def __init__(self, folder: Path, *, seed: int = 1, num_shards: int = 2) -> None:
-        """Open or create the folder; `num_shards` is the number of processes that fill it."""
+    def __init__(
+        self,
+        folder: Path,
+        draw: Callable[[random.Random], Line] = sample_line,
+        *,
+        seed: int = 1,
+        num_shards: int = 2,
+    ) -> None:
+        """Open or create the folder.
+
+        Args:
+            folder: for nothing else.
+            draw: makes a line to speak.
+            seed: of what is drawn.
+            num_shards: the number of processes that fill it.
+        """
         self.folder = folder
+        self.draw = draw
         self.seed = seed
         self.num_shards = num_shards
         folder.mkdir(parents=True, exist_ok=True)
@@ -214,11 +261,11 @@ class SpeechStore:
                 range(shard + len(lines) * self.num_shards, total, self.num_shards), len(lines) + 1
             ):
                 rng = random.Random(f"{self.seed}/{number}")
-                text, voice = next(training_texts(rng)), sample_voice(rng)
-                samples = speak(text, voice, sample_manner(rng))
+                line = self.draw(rng)
+                samples = speak(line.text, line.voice, line.manner)
                 samples_file.write((samples * 32767).astype("<i2").tobytes())
                 samples_file.flush()
-                index_file.write(f"{samples.size}\t{voice}\t{text}\n")
+                index_file.write(f"{samples.size}\t{line.speaker}\t{line.text}\n")
                 index_file.flush()
                 yield count
 
@@ -231,8 +278,8 @@ class SpeechStore:
                 continue
             start = 0
             for line in index_path.read_text().splitlines():
-                length, voice, text = line.split("\t")
-                found.append(Utterance(text, voice, shard, start, int(length)))
+                length, speaker, text = line.split("\t")
+                found.append(Utterance(text, speaker, shard, start, int(length)))
                 start += int(length)
         return found
 
@@ -337,14 +384,16 @@ class Augmenter:
         shaped = np.fft.irfft(spectrum, new_size)[: round(len(samples) * new_size / size)]
         return shaped.astype(np.float32)
 
-    def add_noise(self, samples: Samples) -> None:
-        """Add noise in place, to six in ten: 18 to 40 dB below the speech."""
+    def add_noise(
+        self, samples: Samples, *, share: float = 0.6, levels_db: tuple[float, float] = (18, 40)
+    ) -> None:
+        """Add noise in place to a share of all: so many dB below the speech."""
         rng = self.rng
-        if rng.random() > 0.6:
+        if rng.random() > share:
             return
         noise = self._noises[rng.integers(len(self._noises))]
         start = rng.integers(len(noise) - len(samples))
-        level = samples.std() * 10 ** (-rng.uniform(18, 40) / 20)
+        level = samples.std() * 10 ** (-rng.uniform(*levels_db) / 20)
         samples += noise[start : start + len(samples)] * np.float32(level)
 
 

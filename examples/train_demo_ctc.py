@@ -22,15 +22,9 @@ What makes it fit into an hour (measured on two cores; each line is worth a fact
 from __future__ import annotations
 
 import argparse
-import json
 import logging
 import math
-import multiprocessing
-import os
 import random
-import subprocess
-import sys
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,10 +32,18 @@ from pathlib import Path
 import domain_lm
 import numpy as np
 import torch
-import torch.distributed as dist
-import torch.nn.functional as F
 from demo_checkpoint import CONFIG, encode, export, make_examples, measure, write_card
 from demo_corpus import vocabulary
+from demo_parallel import (
+    Losses,
+    ParallelTrainer,
+    PhonemeLabels,
+    ctc_sum,
+    load_pronunciations,
+    pad,
+    train_in_processes,
+    work_as_rank,
+)
 from demo_speech import (
     HELD_OUT_SPEAKER,
     SAMPLE_RATE,
@@ -52,8 +54,8 @@ from demo_speech import (
     SpeechStore,
     Utterance,
     evaluation_sets,
-    pronounce,
 )
+from demo_training import cosine_rate, fix_first_layer, synthesise
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
@@ -75,16 +77,6 @@ BATCH_SECONDS = 28.0
 DIGIT_SHARE = 0.13
 POLISH_DIGIT_SHARE = 0.35
 JOINED_SHARE = 0.07
-SAVE_EVERY_S = 180.0
-LOG_EVERY_STEPS = 100
-
-# glibc: never return memory to the system, so that tensors of a step reuse the last step's pages.
-WORKER_ENVIRONMENT = {
-    "MALLOC_MMAP_MAX_": "0",
-    "MALLOC_TRIM_THRESHOLD_": "20000000000",
-    "MALLOC_TOP_PAD_": "268435456",
-    "OMP_NUM_THREADS": "1",
-}
 
 
 # ------------------------------------------------------------------------------------------ data
@@ -237,78 +229,19 @@ class BatchMaker:
         return text, samples
 
 
-class Labels:
-    """Targets of both CTC losses."""
-
-    def __init__(self, pronunciations: dict[str, Sequence[str]]) -> None:
-        """Number the phonemes from 1; 0 is the blank."""
-        phonemes = sorted({p for spoken in pronunciations.values() for p in spoken})
-        self.num_phonemes = len(phonemes) + 1
-        numbers = {phoneme: number for number, phoneme in enumerate(phonemes, start=1)}
-        self._phonemes = {
-            word: [numbers[p] for p in spoken] for word, spoken in pronunciations.items()
-        }
-
-    def letters(self, texts: Sequence[str]) -> Tensor:
-        """(B, L) token ids, padded with -100."""
-        return _pad([encode(text) for text in texts])
-
-    def phonemes(self, texts: Sequence[str]) -> Tensor:
-        """(B, L) phoneme ids, padded with -100."""
-        return _pad([[p for word in text.split() for p in self._phonemes[word]] for text in texts])
-
-
-def _pad(rows: Sequence[Sequence[int]]) -> Tensor:
-    padded = torch.full((len(rows), max(map(len, rows))), -100)
-    for target, row in zip(padded, rows, strict=True):
-        target[: len(row)] = torch.tensor(row)
-    return padded
-
-
-def load_pronunciations(path: Path) -> dict[str, Sequence[str]]:
-    """Read, or make and keep, the phonemes of every word."""
-    if not path.exists():
-        path.write_text(json.dumps({word: pronounce(word) for word in vocabulary()}))
-    found: dict[str, Sequence[str]] = json.loads(path.read_text())
-    return found
+def open_store(options: argparse.Namespace) -> SpeechStore:
+    """The corpus in the work directory."""
+    return SpeechStore(options.work / "speech", seed=options.seed, num_shards=options.processes)
 
 
 # ----------------------------------------------------------------------------------------- model
-
-
-def gabor_bank(num_filters: int, width: int) -> Tensor:
-    """Make pairs of Gabor filters, in and out of phase, spaced evenly in mel.
-
-    The scale makes ordinary speech come out around 0.1, so that the layer norm's epsilon acts as a
-    gate some 30 dB below it.
-
-    Returns:
-        (num_filters, 1, width).
-    """
-    lowest, highest = (1127 * math.log1p(edge / 700) for edge in (60, 7600))
-    mel = np.linspace(lowest, highest, num_filters // 2 + 2)
-    hertz = 700 * np.expm1(mel / 1127)
-    time_s = (np.arange(width) - (width - 1) / 2) / SAMPLE_RATE
-    filters = []
-    for low, centre, high in zip(hertz[:-2], hertz[1:-1], hertz[2:], strict=True):
-        spread_s = min(1.2 / (np.pi * (high - low)), width / SAMPLE_RATE / 5)
-        window = np.exp(-0.5 * (time_s / spread_s) ** 2)
-        for phase in (0, np.pi / 2):
-            wave = window * np.cos(2 * np.pi * centre * time_s + phase)
-            filters.append((wave - wave.mean()) / np.abs(window).sum())
-    # Speech falls by some 6 dB an octave; high bands get that back.
-    bank = np.array(filters) * np.repeat(np.sqrt(hertz[1:-1] / 1000 + 0.3), 2)[:, None]
-    return torch.from_numpy(0.5 * bank).float()[:, None]
 
 
 def build_model(seed: int) -> Wav2Vec2ForCTC:
     """Make the untrained model; its first convolution and norm are final."""
     torch.manual_seed(seed)
     model = Wav2Vec2ForCTC(CONFIG)
-    first = model.get_submodule("wav2vec2.feature_extractor.conv_layers.0")
-    first.get_parameter("conv.weight").data = gabor_bank(CONFIG.conv_dim[0], CONFIG.conv_kernel[0])
-    first.get_parameter("conv.bias").data.zero_()
-    first.requires_grad_(False)
+    fix_first_layer(model.get_submodule("wav2vec2"))
     return model
 
 
@@ -329,16 +262,6 @@ class Learner(nn.Module):
         return ctc_sum(out.logits, letters), ctc_sum(logits, phonemes)
 
 
-def ctc_sum(logits: Tensor, labels: Tensor) -> Tensor:
-    """CTC loss, summed over the batch; an item with too few frames counts nothing."""
-    log_probs = F.log_softmax(logits, dim=-1, dtype=torch.float32).transpose(0, 1)  # (F, B, V)
-    frames = torch.full((len(labels),), len(log_probs))
-    is_label = labels >= 0
-    return F.ctc_loss(
-        log_probs, labels[is_label], frames, is_label.sum(-1), reduction="sum", zero_infinity=True
-    )
-
-
 # -------------------------------------------------------------------------------------- training
 
 
@@ -349,207 +272,54 @@ def learning_rate(progress: float, step: int) -> float:
     """
     if progress >= POLISH_FROM:
         return POLISH_RATE * (1 - progress) / (1 - POLISH_FROM)
-    warm = min(1.0, (step + 1) / WARMUP_STEPS)
-    decay = max(0.0, progress - FLAT_UNTIL) / (POLISH_FROM - FLAT_UNTIL)
-    return PEAK_RATE * warm * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * min(1.0, decay))))
+    return cosine_rate(
+        min(1.0, progress / POLISH_FROM),
+        step,
+        peak=PEAK_RATE,
+        warmup=WARMUP_STEPS,
+        flat_until=FLAT_UNTIL / POLISH_FROM,
+    )
 
 
-class Trainer:
-    """One of the processes that train; all hold the same weights at every step."""
+class Trainer(ParallelTrainer):
+    """Letters and phonemes of sentences and digits."""
 
-    def __init__(self, options: argparse.Namespace, rank: int) -> None:
-        """Build the model, or read it from the work directory's checkpoint."""
-        self.rank = rank
-        self.num_ranks = options.processes
-        self.limit_s = options.minutes * 60
-        self.path = options.work / "checkpoint.pt"
-        self.labels = Labels(load_pronunciations(options.work / "pronunciations.json"))
-        self.learner = Learner(self.labels.num_phonemes, options.seed)
-        trained = [p for p in self.learner.parameters() if p.requires_grad]
-        self.masters = [nn.Parameter(p.detach().clone()) for p in trained]
-        self.learner.bfloat16()
-        self.weights = [p for p in self.learner.parameters() if p.requires_grad]
-        decayed = [p for p in self.masters if p.ndim > 1]
-        kept = [p for p in self.masters if p.ndim <= 1]
-        groups = [{"params": decayed, "weight_decay": 0.02}, {"params": kept, "weight_decay": 0.0}]
-        self.optimizer = torch.optim.AdamW(groups, lr=PEAK_RATE, betas=(0.9, 0.98), fused=True)
-        # All gradients and three running sums lie in one vector: one exchange a step.
-        sizes = [p.numel() for p in self.masters]
-        self.flat = torch.zeros(sum(sizes) + 3)
-        for master, part in zip(self.masters, torch.split(self.flat[:-3], sizes), strict=True):
-            master.grad = part.view_as(master)
-        self.step = 0
-        self.elapsed_s = 0.0
-        self.hours_seen = 0.0
-        if self.path.exists():
-            self._resume()
-        recordings = DigitRecordings(options.digits) if options.digits else None
+    def __init__(self, options: argparse.Namespace) -> None:
+        """Build the model and open the corpus."""
+        self.phonemes = PhonemeLabels(pronunciations(options))
+        super().__init__(options, Learner(self.phonemes.num_labels, options.seed), num_parts=2)
         self.batches = BatchMaker(
-            SpeechStore(options.work / "speech", seed=options.seed, num_shards=options.processes),
-            recordings,
+            open_store(options),
+            DigitRecordings(options.digits) if options.digits else None,
             seed=options.seed + self.step,
-            rank=rank,
+            rank=self.rank,
             num_ranks=self.num_ranks,
         )
 
-    def _resume(self) -> None:
-        state = torch.load(self.path, weights_only=True)
-        for master, value in zip(self.masters, state["masters"], strict=True):
-            master.data.copy_(value)
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.step, self.elapsed_s = state["step"], state["elapsed_s"]
-        self.hours_seen = state["hours_seen"]
-        log.info("resumed at step %d after %.1f minutes", self.step, self.elapsed_s / 60)
+    def rate(self, progress: float) -> float:
+        """As `learning_rate`."""
+        return learning_rate(progress, self.step)
 
-    def save(self) -> None:
-        """Write the checkpoint, never half of one."""
-        state = {
-            "masters": [master.data for master in self.masters],
-            "optimizer": self.optimizer.state_dict(),
-            "step": self.step,
-            "elapsed_s": self.elapsed_s,
-            "hours_seen": self.hours_seen,
-            "model": self.model_state(),
-        }
-        torch.save(state, self.path.with_suffix(".new"))
-        self.path.with_suffix(".new").replace(self.path)
-
-    def model_state(self) -> dict[str, Tensor]:
-        """The model's tensors in float32, the trained ones from the master weights."""
-        self._publish()
-        exact = dict(zip(map(id, self.weights), self.masters, strict=True))
-        return {
-            name: exact[id(weight)].data if id(weight) in exact else weight.data.float()
-            for name, weight in self.learner.model.named_parameters()
-        }
-
-    def _publish(self) -> None:
-        with torch.no_grad():
-            for weight, master in zip(self.weights, self.masters, strict=True):
-                weight.copy_(master)
-
-    def run(self) -> None:
-        """Train until the time is over."""
-        saved = time.monotonic()
-        started = saved - self.elapsed_s
-        shown = (0.0, 0.0, 0.0)
-        self._publish()
-        while self.elapsed_s < self.limit_s:
-            progress = self.elapsed_s / self.limit_s
-            letters, phonemes, count = self._one_step(progress)
-            self.step += 1
-            shown = (shown[0] + letters, shown[1] + phonemes, shown[2] + count)
-            # Ranks must agree on the time, as it steers the learning rate: rank 0 tells it.
-            clock = torch.tensor([time.monotonic() - started])
-            if self.num_ranks > 1:
-                dist.broadcast(clock, 0)
-            self.elapsed_s = float(clock)
-            if self.step % LOG_EVERY_STEPS == 0 and self.rank == 0:
-                log.info(
-                    "step %6d  %5.1f of %.0f min  rate %.1e  letters %.3f  phonemes %.3f  %.1f h",
-                    *(self.step, self.elapsed_s / 60, self.limit_s / 60),
-                    *(self.optimizer.param_groups[0]["lr"], shown[0] / shown[2]),
-                    *(shown[1] / shown[2], self.hours_seen),
-                )
-                shown = (0.0, 0.0, 0.0)
-            if self.rank == 0 and time.monotonic() - saved > SAVE_EVERY_S:
-                self.save()
-                saved = time.monotonic()
-        if self.rank == 0:
-            self.save()
-
-    def _one_step(self, progress: float) -> tuple[float, float, float]:
+    def losses(self, progress: float) -> Losses:
+        """Short utterances first, more digits at the end."""
         if progress < CURRICULUM_UNTIL:
             batch = self.batches.draw(1.2 + 6.0 * progress / CURRICULUM_UNTIL, augment=False)
         else:
             share = DIGIT_SHARE if progress < POLISH_FROM else POLISH_DIGIT_SHARE
             batch = self.batches.draw(math.inf, augment=True, digit_share=share)
-        targets = self.labels.letters(batch.texts), self.labels.phonemes(batch.texts)
-        letters, phonemes = self.learner(batch.values, *targets)
-        (letters + PHONEME_WEIGHT * phonemes).backward()
-        for master, weight in zip(self.masters, self.weights, strict=True):
-            if weight.grad is not None and master.grad is not None:
-                master.grad.copy_(weight.grad)
-                weight.grad = None
-        count = float((targets[0] >= 0).sum())
-        self.flat[-3:] = torch.tensor([letters.item(), phonemes.item(), count])
-        if self.num_ranks > 1:
-            dist.all_reduce(self.flat)
-        count = float(self.flat[-1])
-        gradients = self.flat[:-3].div_(count)
-        norm = float(gradients.norm())
-        gradients.mul_(min(1.0, 1.0 / (norm + 1e-6)))
-        for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate(progress, self.step)
-        if math.isfinite(norm):
-            self.optimizer.step()
-        self._publish()
-        self.hours_seen += batch.values.numel() * self.num_ranks / SAMPLE_RATE / 3600
-        return float(self.flat[-3]), float(self.flat[-2]), count
-
-
-def work_as_rank(options: argparse.Namespace) -> None:
-    """Be one of the training processes."""
-    torch.set_num_threads(1)
-    if options.processes > 1:
-        meeting = f"file://{(options.work / 'rendezvous').resolve()}"
-        dist.init_process_group(
-            "gloo", init_method=meeting, rank=options.rank, world_size=options.processes
+        labels = pad([encode(text) for text in batch.texts])
+        letters, phonemes = self.learner(batch.values, labels, self.phonemes(batch.texts))
+        return Losses(
+            letters + PHONEME_WEIGHT * phonemes,
+            {"letters": letters, "phonemes": phonemes},
+            num_targets=int((labels >= 0).sum()),
+            seconds=batch.values.numel() / SAMPLE_RATE,
         )
-    Trainer(options, options.rank).run()
-    if options.processes > 1:
-        dist.destroy_process_group()
 
 
-def train(options: argparse.Namespace) -> None:
-    """Start the training processes and wait for them.
-
-    Raises:
-        SystemExit: one of them failed.
-    """
-    path = options.work / "checkpoint.pt"
-    if path.exists() and torch.load(path, weights_only=True)["elapsed_s"] >= options.minutes * 60:
-        return
-    load_pronunciations(options.work / "pronunciations.json")
-    (options.work / "rendezvous").unlink(missing_ok=True)
-    command = [sys.executable, *sys.argv, "--rank"]
-    environment = os.environ | WORKER_ENVIRONMENT
-    workers = [
-        subprocess.Popen([*command, str(rank)], env=environment)
-        for rank in range(options.processes)
-    ]
-    failed = [worker for worker in workers if worker.wait() != 0]
-    if failed:
-        raise SystemExit(f"{len(failed)} training processes failed")
-
-
-def _fill_shard(options: argparse.Namespace, shard: int) -> None:
-    store = SpeechStore(options.work / "speech", seed=options.seed, num_shards=options.processes)
-    started, first = time.monotonic(), 0
-    whole = len(range(shard, options.utterances, options.processes))
-    for count in store.fill(shard, options.utterances):
-        first = first or count
-        if count % 2000 == 0:
-            left = (time.monotonic() - started) / (count - first + 1) * (whole - count)
-            log.info("shard %d: %d of %d, %.0f minutes left", shard, count, whole, left / 60)
-
-
-def synthesise(options: argparse.Namespace) -> None:
-    """Fill the corpus, a process for each shard.
-
-    Raises:
-        SystemExit: one of them failed.
-    """
-    workers = [
-        multiprocessing.Process(target=_fill_shard, args=(options, shard))
-        for shard in range(options.processes)
-    ]
-    for worker in workers:
-        worker.start()
-    for worker in workers:
-        worker.join()
-    if any(worker.exitcode for worker in workers):
-        raise SystemExit("synthesis failed")
+def pronunciations(options: argparse.Namespace) -> dict[str, Sequence[str]]:
+    """The phonemes of every word."""
+    return load_pronunciations(options.work / "pronunciations.json", vocabulary())
 
 
 # ------------------------------------------------------------------------------------------ main
@@ -577,19 +347,19 @@ def main() -> None:
     options = parse_options()
     options.work.mkdir(parents=True, exist_ok=True)
     if options.rank is not None:
-        work_as_rank(options)
+        work_as_rank(options, Trainer)
         return
     if not (options.work / "checkpoint.pt").exists():
-        synthesise(options)
-    train(options)
+        synthesise(open_store(options), options.utterances)
+    pronunciations(options)
+    train_in_processes(options)
     state = torch.load(options.work / "checkpoint.pt", weights_only=True)
     recognizer = export(state["model"], options.out)
     domain_lm.build(options.out)
     recordings = DigitRecordings(options.digits) if options.digits else None
     sets = evaluation_sets(recordings)
     scores = [measure(recognizer, *item) for item in sets.items()]
-    store = SpeechStore(options.work / "speech", seed=options.seed, num_shards=options.processes)
-    utterances = store.utterances()
+    utterances = open_store(options).utterances()
     facts = {
         "num_words": len(vocabulary()),
         "num_variants": len(VARIANTS),

@@ -16,7 +16,8 @@ ROOT = Path(asrkit.__file__).parent
 FLOORS = (
     {"errors", "options", "types"},
     {"audio", "ctc", "decoders", "formats", "frontend", "inputs", "normalize", "outputs", "plot"}
-    | {"report", "safe_pickle", "scoring", "segmentation", "spelling", "text", "verification"},
+    | {"pauses", "report", "safe_pickle", "scoring", "segmentation", "spelling", "text"}
+    | {"verification"},
     {"checkpoint", "models", "seq2seq"},
     {"batch", "tasks"},
     {"cli"},
@@ -73,6 +74,7 @@ def test_only_the_model_rooms_import_torch(path):
         ["transcribe", "--help"],
         ["transcribe", "--nonsense"],
         ["align", "--help"],
+        ["translate", "--help"],
         ["classify", "--help"],
         ["embed", "--help"],
         ["models", "info", "--help"],

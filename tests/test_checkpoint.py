@@ -796,6 +796,67 @@ def test_index_from_the_hub_cannot_leave_the_snapshot(hub):
         resolve(MODEL)
 
 
+def publish_languages(hub: HubServer) -> None:
+    adapters = {
+        f"adapter.{name}.safetensors": to_safetensors({name: torch.ones(2)})
+        for name in ("eng", "fra")
+    }
+    adapters |= {"adapter.fra.bin": b"never read", "adapter.*.bin": b"never read"}
+    tables = {name: {"<pad>": 0} for name in ("eng", "fra", "frr", "*")}
+    files = FILES | adapters | {"vocab.json": json.dumps(tables).encode()}
+    hub.repositories[MODEL].commit(files)
+
+
+def test_only_the_adapter_of_the_language_is_downloaded(hub):
+    publish_languages(hub)
+
+    found = resolve(MODEL, language="fra")
+
+    assert equal(found.load_adapter("fra"), {"fra": torch.ones(2)})
+    assert sorted(hub.downloads()) == ["adapter.fra.safetensors", *USED]
+
+
+def test_adapter_of_another_language_joins_what_is_in_the_cache(hub):
+    publish_languages(hub)
+    commit = resolve(MODEL).revision
+    hub.requests.clear()
+
+    resolve(MODEL, language="eng")
+    resolve(MODEL, language="fra", revision=commit)
+
+    assert hub.downloads() == ["adapter.eng.safetensors", "adapter.fra.safetensors"]
+
+
+def test_cached_adapter_works_offline_and_another_one_does_not(hub, monkeypatch):
+    publish_languages(hub)
+    online = resolve(MODEL, language="fra")
+    no_network(monkeypatch)
+
+    assert resolve(MODEL, language="fra", offline=True) == online
+    assert resolve(MODEL, offline=True) == online
+    with pytest.raises(
+        OfflineError, match=r"adapter\.eng\.safetensors is not in the cache"
+    ) as caught:
+        resolve(MODEL, language="eng", offline=True)
+    assert "run once without --offline" in caught.value.hint
+
+
+def test_unknown_language_is_one_offline_too(hub, monkeypatch):
+    publish_languages(hub)
+    resolve(MODEL)
+    no_network(monkeypatch)
+
+    with pytest.raises(UsageError, match="'xyz' is not among its 4 languages"):
+        resolve(MODEL, language="xyz", offline=True).load_adapter("xyz")
+
+
+def test_language_that_the_repository_has_no_adapter_of_is_an_error(hub):
+    publish_languages(hub)
+
+    with pytest.raises(CheckpointError, match=r"no adapter\.frr\.safetensors or adapter\.frr\.bin"):
+        resolve(MODEL, language="frr").load_adapter("frr")
+
+
 def test_branch_tag_and_commit_are_revisions(hub):
     old = hub.repositories[MODEL].refs["main"]
     new = hub.repositories[MODEL].commit(FILES | {"config.json": b'{"v": 2}'}, "main", "dev")

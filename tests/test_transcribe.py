@@ -332,7 +332,7 @@ def test_emissions_come_trimmed_and_whole():
             [audio],
             spelling_recognizer(),
             TranscribeOptions(chunk_length=4, stride=1),
-            on_emissions=lambda item, emissions: kept.append(emissions),
+            on_emissions=lambda recognizer, item, emissions: kept.append(emissions),
         )
     )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from asrkit.outputs import Target
 
 _INPUT, _MODEL, _OUTPUT, _RUN = "Input", "Model", "Output", "Running"
+GENERATION, _SUBTITLES = "Generation", "Subtitles"
 _MAX_PROBED = 5_000  # files whose length is looked up for the progress bar
 
 # ---------------------------------------------------------------------------- options, as aliases
@@ -153,11 +154,57 @@ ChunkLength = Annotated[
     ),
 ]
 Stride = Annotated[
-    float,
+    float | None,
     typer.Option(
         metavar="SECONDS",
         help="Context on each side of a chunk of longer audio.",
+        show_default="a sixth of a chunk",
         rich_help_panel=_MODEL,
+    ),
+]
+LengthPenalty = Annotated[
+    float | None,
+    typer.Option(
+        metavar="X",
+        help="Power of the length that a text's score is divided by; more makes texts longer.",
+        show_default="the model's own",
+        rich_help_panel=GENERATION,
+    ),
+]
+MaxNewTokens = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        metavar="N",
+        help="Tokens of the text of a piece at most.",
+        show_default="the model's own",
+        rich_help_panel=GENERATION,
+    ),
+]
+NoRepeatNgram = Annotated[
+    int | None,
+    typer.Option(
+        "--no-repeat-ngram",
+        min=0,
+        metavar="N",
+        help="Never write the same N tokens twice in a piece; 0 allows it.",
+        show_default="the model's own",
+        rich_help_panel=GENERATION,
+    ),
+]
+MaxLineWidth = Annotated[
+    int,
+    typer.Option(
+        min=1, metavar="N", help="Characters in a line of a subtitle.", rich_help_panel=_SUBTITLES
+    ),
+]
+MaxWordsPerLine = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        metavar="N",
+        help="Words in a line of a subtitle; no limit unless given.",
+        rich_help_panel=_SUBTITLES,
     ),
 ]
 Threads = Annotated[
@@ -234,6 +281,34 @@ Debug = Annotated[
 ]
 
 
+def read_inputs(
+    inputs: list[str] | None,
+    *,
+    recursive: bool,
+    files_from: str | None,
+    audio_column: str,
+    id_column: str,
+    text_column: str = "text",
+) -> tuple[list[AudioInput | FailedInput], bool]:
+    """The inputs that the arguments name, and whether they name one file and no more."""
+    from asrkit.inputs import FailedInput, iter_inputs
+
+    items = list(
+        iter_inputs(
+            inputs or [],
+            recursive=recursive,
+            files_from=files_from,
+            audio_column=audio_column,
+            text_column=text_column,
+            id_column=id_column,
+        )
+    )
+    is_single = len(items) == 1 and (
+        isinstance(items[0], FailedInput) or items[0].path in (inputs or [])
+    )
+    return items, is_single
+
+
 def word_list(words: str | None) -> tuple[str, ...]:
     """The words of an option: a file with one a line, or a comma list.
 
@@ -297,17 +372,6 @@ class Console:
         if error.hint:
             self._line(f"hint: {error.hint}")
 
-    def failed_all(self, inputs: Sequence[AudioInput | FailedInput]) -> bool:
-        """Whether no input is left to load a model for; says then why each failed."""
-        from asrkit.inputs import FailedInput
-
-        failed = [item for item in inputs if isinstance(item, FailedInput)]
-        if len(failed) < len(inputs):
-            return False
-        for item in failed:
-            self.failure(item.error)
-        return True
-
     def _line(self, message: str) -> None:
         if self._progress is not None:
             self._progress.console.print(message, markup=False, highlight=False, soft_wrap=True)
@@ -326,6 +390,55 @@ class Console:
             self.num_done += 1
             written = ", ".join(map(str, files.values())) or str(target.file or "standard output")
             write_stdout(f"{item.path} -> {written}\n")
+
+    def is_settled(
+        self,
+        inputs: Sequence[AudioInput | FailedInput],
+        target: Target,
+        *settings: object,
+        dry_run: bool,
+    ) -> bool:
+        """Whether no model is needed: for a dry run, which is shown, or without a usable input."""
+        from asrkit.inputs import FailedInput
+
+        if dry_run:
+            self.show_plan(inputs, target)
+            self.say("\n".join(map(str, settings)))
+            return True
+        failed = [item for item in inputs if isinstance(item, FailedInput)]
+        if len(failed) < len(inputs):
+            return False
+        for item in failed:
+            self.failure(item.error)
+        return True
+
+    def write_results(
+        self,
+        inputs: Sequence[AudioInput | FailedInput],
+        target: Target,
+        render: Callable[[Any, str], str],
+        results: Iterable[Any],
+    ) -> None:
+        """Write results as they come, one an input, and say what went wrong and how long it took.
+
+        Args:
+            inputs: all inputs, in order.
+            target: where results go.
+            render: gives the text of a result in the format of a name.
+            results: calls `advance` while it works.
+        """
+        from asrkit.inputs import FailedInput
+
+        with target.open(inputs, render) as write, self.progress(inputs):
+            for index, result in enumerate(results):
+                write(index, result)
+                if isinstance(result, FailedInput):
+                    self.failure(result.error)
+                    continue
+                self.num_done += 1
+                for warning in getattr(result, "warnings", ()):
+                    self.warning(f"{result.source}: {warning}")
+        self.summary()
 
     @contextmanager
     def progress(self, inputs: Sequence[AudioInput | FailedInput]) -> Iterator[Console]:

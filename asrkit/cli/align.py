@@ -181,11 +181,7 @@ def align(
     outputs = [path for files in target.files(items) for path in files.values()]
     check_outputs(pairs, [*outputs, *([target.file] if target.file else [])])
     _check_plot(plot, pairs)
-    if dry_run:
-        console.show_plan(items, target)
-        console.say(f"{source}\n{options}")
-        return console.exit_code()
-    if console.failed_all(items):
+    if console.is_settled(items, target, source, options, dry_run=dry_run):
         return console.exit_code()
 
     from asrkit.tasks.reference import BoundaryErrors, find_reference

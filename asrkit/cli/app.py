@@ -17,10 +17,17 @@ from asrkit.cli.convert import app as convert
 from asrkit.cli.embed import embed
 from asrkit.cli.models import app as models
 from asrkit.cli.transcribe import transcribe
+from asrkit.cli.translate import translate
 from asrkit.errors import AsrkitError, ExitCode
 
 # Other tools' names of options, which many hands know.
-_ALIASES = {"--output-format": "--format", "--output-dir": "--output"}
+_ALIASES = {
+    "--output-format": "--format",
+    "--output-dir": "--output",
+    "--beam-size": "--beam-width",
+    "--no-repeat-ngram-size": "--no-repeat-ngram",
+    "--target-language": "--target-lang",
+}
 
 EPILOG = (
     "Exit codes: 0 all done, 1 a check that was asked for failed, 2 usage error, 3 some inputs "
@@ -124,6 +131,7 @@ def asrkit(
 
 
 app.command(epilog=EPILOG)(transcribe)
+app.command(epilog=EPILOG)(translate)
 app.command(epilog=EPILOG)(align)
 app.command(epilog=EPILOG)(classify)
 app.command(epilog=EPILOG)(embed)

@@ -93,7 +93,6 @@ def classify(
       asrkit classify meeting.wav -m anton-l/wav2vec2-base-superb-sd -f rttm -o meeting.rttm
     """
     from asrkit.formats import LABEL_FORMATS
-    from asrkit.inputs import FailedInput, iter_inputs
     from asrkit.outputs import Target
 
     console = shared.Console(is_quiet=quiet, is_verbose=verbose)
@@ -108,23 +107,16 @@ def classify(
         channel=channel,
     )
     source = ModelOptions(model or DEMO_KEYWORDS, revision, device, dtype, cache_dir, offline)
-    items = list(
-        iter_inputs(
-            inputs or [],
-            recursive=recursive,
-            files_from=files_from,
-            audio_column=audio_column,
-            id_column=id_column,
-        )
+    items, is_single = shared.read_inputs(
+        inputs,
+        recursive=recursive,
+        files_from=files_from,
+        audio_column=audio_column,
+        id_column=id_column,
     )
-    is_single = len(items) == 1 and items[0].source in (inputs or [])
     target = Target.parse(output, formats, is_single=is_single, registry=LABEL_FORMATS)
     target.check(items, has_times=True)
-    if dry_run:
-        console.show_plan(items, target)
-        console.say(f"{source}\n{options}")
-        return console.exit_code()
-    if console.failed_all(items):
+    if console.is_settled(items, target, source, options, dry_run=dry_run):
         return console.exit_code()
 
     from asrkit.models.runtime import set_num_threads
@@ -141,13 +133,6 @@ def classify(
             f"rttm needs times, and {source.model} labels inputs as a whole",
             hint="--window SECONDS labels stretches",
         )
-    with target.open(items, LABEL_FORMATS.render) as write, console.progress(items):
-        results = classify_stream(items, classifier, options, on_progress=console.advance)
-        for index, result in enumerate(results):
-            write(index, result)
-            if isinstance(result, FailedInput):
-                console.failure(result.error)
-            else:
-                console.num_done += 1
-    console.summary()
+    results = classify_stream(items, classifier, options, on_progress=console.advance)
+    console.write_results(items, target, LABEL_FORMATS.render, results)
     return console.exit_code()

@@ -120,7 +120,7 @@ def embed(
     """
     from asrkit.formats import VECTOR_FORMATS
     from asrkit.formats.vectors import check_installed
-    from asrkit.inputs import FailedInput, iter_inputs
+    from asrkit.inputs import FailedInput
     from asrkit.outputs import Target
 
     console = shared.Console(is_quiet=quiet, is_verbose=verbose)
@@ -135,15 +135,15 @@ def embed(
     )
     source = ModelOptions(model or DEMO_SPEAKER, revision, device, dtype, cache_dir, offline)
     items: list[AudioInput | FailedInput] = []
+    is_single = False
     if inputs or files_from or not (pairs or compare):
-        items += iter_inputs(
-            inputs or [],
+        items, is_single = shared.read_inputs(
+            inputs,
             recursive=recursive,
             files_from=files_from,
             audio_column=audio_column,
             id_column=id_column,
         )
-    is_single = len(items) == 1 and items[0].source in (inputs or [])
     comparison = _comparison(items, pairs=pairs, compare=compare, similar=similar, top=top)
     if comparison is None:
         target = Target.parse(
@@ -156,11 +156,7 @@ def embed(
         items = comparison.inputs
         target = Target(("txt",), file=None if output == "-" else Path(output))
     target.files(items)  # refuses clashes
-    if dry_run:
-        console.show_plan(items, target)
-        console.say(f"{source}\n{options}")
-        return console.exit_code()
-    if console.failed_all(items):
+    if console.is_settled(items, target, source, options, dry_run=dry_run):
         return console.exit_code()
 
     from asrkit.models.runtime import set_num_threads

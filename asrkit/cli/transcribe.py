@@ -11,6 +11,7 @@ import typer
 from asrkit.cli import _shared as shared
 from asrkit.options import (
     DecodingOptions,
+    GenerationOptions,
     ModelOptions,
     SegmentOptions,
     TranscribeOptions,
@@ -19,6 +20,7 @@ from asrkit.options import (
 _MODEL = ModelOptions()
 _OPTIONS = TranscribeOptions()
 _DECODE = DecodingOptions()
+_GENERATE = GenerationOptions()
 _SEGMENTS = SegmentOptions()
 _DECODING, _SUBTITLES = "Decoding", "Subtitles"
 
@@ -44,10 +46,11 @@ def transcribe(
     cache_dir: shared.CacheDir = _MODEL.cache_dir,
     offline: shared.Offline = _MODEL.offline,
     timestamps: Annotated[
-        str,
+        str | None,
         typer.Option(
             metavar="none|segment|word|char",
             help="The finest times in json and jsonl.",
+            show_default="word, where the model knows them",
             rich_help_panel=_DECODING,
         ),
     ] = _OPTIONS.timestamps,
@@ -62,9 +65,13 @@ def transcribe(
         ),
     ] = _DECODE.decoder,
     beam_width: Annotated[
-        int,
+        int | None,
         typer.Option(
-            min=1, metavar="N", help="Texts kept after each frame.", rich_help_panel=_DECODING
+            min=1,
+            metavar="N",
+            help="Texts kept after each frame, or token of an encoder-decoder.",
+            show_default="100, or the encoder-decoder's own",
+            rich_help_panel=_DECODING,
         ),
     ] = _DECODE.beam_width,
     lm: Annotated[
@@ -160,30 +167,25 @@ def transcribe(
             rich_help_panel=_DECODING,
         ),
     ] = None,
+    align_model: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SOURCE",
+            help="CTC model that finds when the words of an encoder-decoder were said.",
+            rich_help_panel=shared.GENERATION,
+        ),
+    ] = _OPTIONS.align_model,
+    length_penalty: shared.LengthPenalty = _GENERATE.length_penalty,
+    max_new_tokens: shared.MaxNewTokens = _GENERATE.max_new_tokens,
+    no_repeat_ngram: shared.NoRepeatNgram = _GENERATE.no_repeat_ngram_size,
     formats: shared.Formats = None,
     output: shared.Output = "-",
-    max_line_width: Annotated[
-        int,
-        typer.Option(
-            min=1,
-            metavar="N",
-            help="Characters in a line of a subtitle.",
-            rich_help_panel=_SUBTITLES,
-        ),
-    ] = _SEGMENTS.max_line_width,
+    max_line_width: shared.MaxLineWidth = _SEGMENTS.max_line_width,
     max_line_count: Annotated[
         int,
         typer.Option(min=1, metavar="N", help="Lines of a subtitle.", rich_help_panel=_SUBTITLES),
     ] = _SEGMENTS.max_line_count,
-    max_words_per_line: Annotated[
-        int | None,
-        typer.Option(
-            min=1,
-            metavar="N",
-            help="Words in a line of a subtitle; no limit unless given.",
-            rich_help_panel=_SUBTITLES,
-        ),
-    ] = _SEGMENTS.max_words_per_line,
+    max_words_per_line: shared.MaxWordsPerLine = _SEGMENTS.max_words_per_line,
     max_pause: Annotated[
         float,
         typer.Option(
@@ -212,7 +214,6 @@ def transcribe(
       curl -s https://example.org/talk.ogg | asrkit transcribe -
     """
     from asrkit.formats import render
-    from asrkit.inputs import FailedInput, iter_inputs
     from asrkit.outputs import Target, plan_files
 
     console = shared.Console(is_quiet=quiet, is_verbose=verbose)
@@ -236,23 +237,24 @@ def transcribe(
             hotword_weight=hotword_weight,
             n_best=n_best,
         ),
+        generation=GenerationOptions(
+            length_penalty=length_penalty,
+            max_new_tokens=max_new_tokens,
+            no_repeat_ngram_size=no_repeat_ngram,
+        ),
+        align_model=align_model,
         segments=SegmentOptions(max_pause, max_line_width, max_line_count, max_words_per_line),
     )
     source = ModelOptions(
         model or _MODEL.model, revision, device, dtype, cache_dir, offline, language
     )
-    items = list(
-        iter_inputs(
-            inputs or [],
-            recursive=recursive,
-            files_from=files_from,
-            audio_column=audio_column,
-            text_column=text_column,
-            id_column=id_column,
-        )
-    )
-    is_single = len(items) == 1 and (
-        isinstance(items[0], FailedInput) or items[0].path in (inputs or [])
+    items, is_single = shared.read_inputs(
+        inputs,
+        recursive=recursive,
+        files_from=files_from,
+        audio_column=audio_column,
+        text_column=text_column,
+        id_column=id_column,
     )
     target = Target.parse(output, formats, is_single=is_single)
     target.check(items, has_times=timestamps != "none")
@@ -260,42 +262,28 @@ def transcribe(
     if emissions is not None:
         plan = plan_files(items, emissions, {"npy": ".npy", "json": ".json"})
         emission_files = dict(zip(items, plan, strict=True))
-    if dry_run:
-        console.show_plan(items, target)
-        console.say(f"{source}\n{options}")
-        return console.exit_code()
-    if console.failed_all(items):
+    if console.is_settled(items, target, source, options, dry_run=dry_run):
         return console.exit_code()
 
     from asrkit.models.runtime import set_num_threads
-    from asrkit.tasks.recognizer import Recognizer
+    from asrkit.tasks.generator import load_speech_model
+    from asrkit.tasks.recognizer import load_second
     from asrkit.tasks.transcribe import save_emissions, transcribe_stream
 
     if threads is not None:
         set_num_threads(threads)
     if model is None:
         console.say(DEMO_NOTE)
-    recognizer = Recognizer.load(source)
-    console.detail(recognizer.describe())
-    keep = None
-    if emission_files is not None:
-        keep = partial(save_emissions, recognizer, emission_files)
-    with (
-        target.open(items, partial(render, options=options.segments)) as write,
-        console.progress(items),
-    ):
-        results = transcribe_stream(
-            items,
-            recognizer,
-            options,
-            on_progress=console.advance,
-            on_emissions=keep,
-        )
-        for index, result in enumerate(results):
-            write(index, result)
-            if isinstance(result, FailedInput):
-                console.failure(result.error)
-            else:
-                console.num_done += 1
-    console.summary()
+    loaded = load_speech_model(source)
+    console.detail(loaded.describe())
+    keep = None if emission_files is None else partial(save_emissions, files=emission_files)
+    results = transcribe_stream(
+        items,
+        loaded,
+        options,
+        aligner=load_second(align_model, source),
+        on_progress=console.advance,
+        on_emissions=keep,
+    )
+    console.write_results(items, target, partial(render, options=options.segments), results)
     return console.exit_code()

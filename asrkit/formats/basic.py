@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from asrkit.formats.fields import one_line
 from asrkit.formats.registry import FORMATS
@@ -39,8 +39,14 @@ def error_row(source: str, error: Exception, *, id: str = "") -> str:
 
 @FORMATS.writer("txt", is_joinable=True)
 def write_txt(transcript: Transcript, options: SegmentOptions) -> str:
-    """The text on one line. Silence is an empty line, so that many files stay one line each."""
-    return " ".join(transcript.text.splitlines()) + "\n"
+    """The text on one line. Silence is an empty line, so that many files stay one line each.
+
+    What was said, where there is such a text, stands before its translation and a tab.
+    """
+    texts = [transcript.text]
+    if transcript.source_text is not None:
+        texts.insert(0, " ".join(transcript.source_text.split()))
+    return "\t".join(" ".join(text.splitlines()) for text in texts) + "\n"
 
 
 @FORMATS.writer("json")
@@ -61,24 +67,26 @@ def write_tsv(transcript: Transcript, options: SegmentOptions) -> str:
 
     Times are seconds with three decimals, as in every other output of asrkit; Whisper's files of
     this kind hold whole milliseconds. White space in the text, tabs included, becomes one space.
+    A translation has what was said in a fourth column, `source`, where that was asked for.
     """
-    rows = [
-        f"{start_ms / 1000:.3f}\t{end_ms / 1000:.3f}\t{one_line(segment.text)}\n"
-        for start_ms, end_ms, segment in timed_segments(transcript)
-    ]
-    return "".join(["start\tend\ttext\n", *rows])
+    return "".join("\t".join(row) + "\n" for row in _table(transcript))
 
 
 @FORMATS.writer("csv", needs_times=True)
 def write_csv(transcript: Transcript, options: SegmentOptions) -> str:
-    """The rows of tsv with commas, quoted as RFC 4180 says, under the header `start,end,text`."""
+    """The rows of tsv with commas, quoted as RFC 4180 says."""
     file = io.StringIO()
-    table = csv.writer(file, lineterminator="\n")
-    table.writerow(["start", "end", "text"])
-    for start_ms, end_ms, segment in timed_segments(transcript):
-        text = one_line(segment.text)
-        table.writerow([f"{start_ms / 1000:.3f}", f"{end_ms / 1000:.3f}", text])
+    csv.writer(file, lineterminator="\n").writerows(_table(transcript))
     return file.getvalue()
+
+
+def _table(transcript: Transcript) -> Iterator[list[str]]:
+    has_source = transcript.source_text is not None
+    yield ["start", "end", "text", *(["source"] if has_source else [])]
+    for start_ms, end_ms, segment in timed_segments(transcript):
+        texts = [segment.text, *([segment.source_text or ""] if has_source else [])]
+        times = [f"{start_ms / 1000:.3f}", f"{end_ms / 1000:.3f}"]
+        yield [*times, *(" ".join(text.split()) for text in texts)]
 
 
 @FORMATS.writer("words", suffix=".words.tsv", needs_times=True)

@@ -92,13 +92,17 @@ _FILE_TYPE = 'File type = "ooTextFile"\nObject class = "TextGrid"'
 
 def _tiers(transcript: Transcript) -> tuple[int, int, list[_Tier]]:
     """Where the grid begins and ends, and its tiers, each without holes."""
-    segments = [(start, end, item.text) for start, end, item in timed_segments(transcript)]
+    timed = timed_segments(transcript)
+    segments = [(start, end, item.text) for start, end, item in timed]
     words = [(start, end, item.text) for start, end, item in timed_words(transcript)]
     characters = [(start, end, item.text) for start, end, item in timed_characters(transcript)]
     first = min([round(transcript.offset * 1000), *(start for start, _, _ in segments)])
     last = round((transcript.offset + transcript.duration) * 1000)
     last = max([last, first + 1, *(end for _, end, _ in (*segments, *words, *characters))])
     tiers: list[_Tier] = [("segments", list(_filled(segments, first, last)))]
+    if transcript.source_text is not None:
+        said = [(start, end, item.source_text or "") for start, end, item in timed]
+        tiers.append(("source", list(_filled(said, first, last))))
     if any(segment.words for segment in transcript.segments):
         tiers.append(("words", list(_filled(words, first, last))))
     if characters:

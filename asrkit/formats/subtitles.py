@@ -70,19 +70,24 @@ def write_ass(transcript: Transcript, options: SegmentOptions) -> str:
 
 @FORMATS.writer("lrc", needs_times=True)
 def write_lrc(transcript: Transcript, options: SegmentOptions) -> str:
-    """Lyrics: `[minutes:seconds]` before each segment."""
+    """Lyrics: `[minutes:seconds]` before each segment, the same before its translation."""
     lines = []
     for start_ms, _, segment in timed_segments(transcript):
         minutes, rest = divmod(start_ms // 10, 6000)
-        text = " ".join(segment.text.split())
-        lines.append(f"[{minutes:02}:{rest // 100:02}.{rest % 100:02}]{text}\n")
+        time = f"[{minutes:02}:{rest // 100:02}.{rest % 100:02}]"
+        for text in filter(None, (segment.source_text, segment.text)):
+            lines.append(f"{time}{' '.join(text.split())}\n")
     return "".join(lines)
 
 
 def _lines(segment: Segment, options: SegmentOptions) -> Sequence[str]:
-    """The lines of the source where it had some, else those that look best."""
+    """The lines of the source where it had some, else those that look best.
+
+    What was said stands above its translation.
+    """
     own = [" ".join(line.split()) for line in segment.lines]
-    return [line for line in own if line] or wrap_lines(segment.text, options)
+    said = wrap_lines(segment.source_text or "", options)
+    return [*said, *([line for line in own if line] or wrap_lines(segment.text, options))]
 
 
 def _karaoke(segment: Segment, start_cs: int, end_cs: int) -> str:

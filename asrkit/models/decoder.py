@@ -16,7 +16,9 @@ Shapes: B batch, R rows of an item, F frames, D width, H heads, S slots, L token
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -36,6 +38,8 @@ from asrkit.models.layers import (
 
 # Steps that a buffer has room for before it must be looked through, besides its own length.
 _ROOM = 16
+# Numbers in a matrix from which on laying it out beats what the call costs more.
+_WORTH_PACKING = 2**17
 
 
 @dataclass(frozen=True)
@@ -70,6 +74,65 @@ class DecoderConfig:
             )
 
 
+Product = Callable[[Tensor], Tensor]
+
+
+def product(weight: Tensor, bias: Tensor | None, *, relu: bool = False, packed: bool) -> Product:
+    """A linear layer as a function of rows (..., D).
+
+    Few rows times a large matrix is what writing token by token consists of. oneDNN does it two to
+    three times as fast as a plain product where it may lay out the matrix first.
+
+    Args:
+        weight: (O, D).
+        bias: (O,) or None.
+        relu: whether an activation follows.
+        packed: lay out the matrix; there are no gradients then, and later changes of it are missed.
+    """
+    if packed and weight.numel() >= _WORTH_PACKING and _can_pack(weight):
+        matrix = torch.ops.mkldnn._reorder_linear_weight(weight.detach())
+        run = torch.ops.mkldnn._linear_pointwise.default
+        activation = "relu" if relu else "none"
+        return lambda x: run(x, matrix, bias, activation, [], "")
+    if relu:
+        return lambda x: F.linear(x, weight, bias).relu_()
+    return lambda x: F.linear(x, weight, bias)
+
+
+def _can_pack(weight: Tensor) -> bool:
+    is_plain = weight.device.type == "cpu" and weight.dtype == torch.float32
+    return is_plain and hasattr(torch.ops.mkldnn, "_linear_pointwise")  # not in every build
+
+
+def norm_of(module: nn.LayerNorm) -> Product:
+    """A layer norm as a function; calling the module takes longer than norming a few rows."""
+    shape, weight, bias, eps = list(module.normalized_shape), module.weight, module.bias, module.eps
+    return lambda x: torch.layer_norm(x, shape, weight, bias, eps)
+
+
+@dataclass(frozen=True)
+class LayerProducts:
+    """The matrix products and norms of a layer, in the order in which a token meets them."""
+
+    queries_keys_values: Product
+    self_out: Product
+    self_norm: Product
+    query: Product
+    encoder_out: Product
+    encoder_norm: Product
+    expand: Product  # the activation included
+    contract: Product
+    final_norm: Product
+
+
+@dataclass(frozen=True)
+class Products:
+    """The matrix products of a decoder, and of the output layer if it has one."""
+
+    layers: list[LayerProducts]
+    head: Product | None
+
+
 class DecoderCache:
     """What a batch of utterances keeps while its texts are written.
 
@@ -78,14 +141,21 @@ class DecoderCache:
     follows the tokens that are alive, not rows times tokens.
 
     Attributes:
-        frames: keys and values (2, B, H, F, D/H) of the encoder's states, a layer each.
+        products: the decoder's weights.
+        frames: keys and values (B, H, F, D/H) of the encoder's states, a layer each.
         frame_mask: (B, 1, 1, F), True where a frame is valid; None if all are.
         slots: keys and values (2, B, H, capacity, D/H) of the tokens so far, a layer each.
         visible: (B, 1, R, S), True where a row sees a slot in use; None if every row sees all.
         num_tokens: tokens of each row so far.
     """
 
-    def __init__(self, frames: list[Tensor], frame_mask: Tensor | None) -> None:
+    def __init__(
+        self,
+        products: Products,
+        frames: list[tuple[Tensor, Tensor]],
+        frame_mask: Tensor | None,
+    ) -> None:
+        self.products = products
         self.frames = frames
         self.frame_mask = frame_mask
         self.slots: list[Tensor] = []
@@ -101,30 +171,26 @@ class DecoderCache:
 
     def select_items(self, items: Tensor) -> None:
         """Keep these items (B,) of the batch; the others are finished."""
-        self.frames = [tensor[:, items] for tensor in self.frames]
-        self.slots = [tensor[:, items] for tensor in self.slots]
+        self.frames = [(keys[items], values[items]) for keys, values in self.frames]
+        self.slots = [slots[:, items] for slots in self.slots]
         self.frame_mask = None if self.frame_mask is None else self.frame_mask[items]
         self.visible = None if self.visible is None else self.visible[items]
 
-    def open_slots(self, new_visible: Tensor | None) -> None:
+    def open_slots(self, new_visible: Tensor) -> None:
         """Make room for one token a row, and let the rows see them.
 
         Args:
-            new_visible: (R, R), which row sees which new slot; None if there is one row.
+            new_visible: (R, R), which row sees which new slot.
         """
+        num_new = len(new_visible)
         self.num_tokens += 1
-        if new_visible is None:
-            num_new = 1
-        else:
-            num_new = len(new_visible)
-            num_items = self.frames[0].shape[1]
-            new_visible = new_visible.expand(num_items, 1, -1, -1)
         if self.slots and self._num_used + num_new > self.slots[0].shape[3]:
             self._collect_garbage(num_new)
         self._num_used += num_new
-        if new_visible is not None:
-            past = [] if self.visible is None else [self.visible]
-            self.visible = torch.cat([*past, new_visible], dim=-1)
+        if num_new > 1:
+            new_visible = new_visible.expand(len(self.frames[0][0]), 1, -1, -1)
+            past = () if self.visible is None else (self.visible,)
+            self.visible = torch.cat((*past, new_visible), dim=-1)
 
     def append(self, layer: int, new: Tensor) -> Tensor:
         """Fill the slots just opened with keys and values (2, B, H, R, D/H).
@@ -139,49 +205,35 @@ class DecoderCache:
         filled[:, :, :, -new.shape[3] :] = new
         return filled
 
+    def masks(self, dtype: torch.dtype) -> tuple[Tensor | None, Tensor | None]:
+        """What is added to the scores of slots (B, 1, R, S) and of frames (B, 1, 1, F)."""
+        slots, frames = (
+            None
+            if mask is None
+            else torch.zeros_like(mask, dtype=dtype).masked_fill_(~mask, -math.inf)
+            for mask in (self.visible, self.frame_mask)
+        )
+        return slots, frames
+
     def _collect_garbage(self, num_new: int) -> None:
         """Throw away slots that no row sees, and make room for many steps."""
-        index = None
+        kept = None
         if self.visible is not None:
             is_alive = self.visible[:, 0].any(1)  # (B, S)
             self._num_used = int(is_alive.sum(-1).max())
-            order = is_alive.sort(dim=-1, descending=True, stable=True).indices
-            index = order[:, : self._num_used]  # (B, S)
-            rows = index[:, None, None].expand(-1, -1, self.visible.shape[2], -1)
+            alive_first = is_alive.sort(dim=-1, descending=True, stable=True).indices
+            kept = alive_first[:, : self._num_used]
+            rows = kept[:, None, None].expand(-1, -1, self.visible.shape[2], -1)
             self.visible = self.visible.gather(-1, rows)
         capacity = 2 * self._num_used + _ROOM * num_new
-        self.slots = [self._moved(tensor, index, capacity) for tensor in self.slots]
-
-    def _moved(self, tensor: Tensor, index: Tensor | None, capacity: int) -> Tensor:
-        kinds, num_items, num_heads, _, width = tensor.shape
-        moved = tensor.new_zeros(kinds, num_items, num_heads, capacity, width)
-        kept = moved[:, :, :, : self._num_used]
-        if index is None:
-            kept.copy_(tensor[:, :, :, : self._num_used])
-        else:
-            rows = index[None, :, None, :, None].expand(kinds, -1, num_heads, -1, width)
-            kept.copy_(tensor.gather(3, rows))
-        return moved
-
-
-class DecoderAttention(Attention):
-    """Attention whose keys and values are kept."""
-
-    def keys_values(self, states: Tensor) -> Tensor:
-        """Project states (B, F, D) to keys and values (2, B, H, F, D/H)."""
-        return torch.stack([self._split(self.k_proj(states)), self._split(self.v_proj(states))])
-
-    def attend(self, x: Tensor, keys_values: Tensor, mask: Tensor | None) -> Tensor:
-        """Let rows (B, R, D) look at keys and values (2, B, H, S, D/H) where the mask is True."""
-        keys, values = keys_values
-        attended = F.scaled_dot_product_attention(
-            self._split(self.q_proj(x)), keys, values, attn_mask=mask
-        )
-        merged: Tensor = self.out_proj(attended.transpose(1, 2).flatten(2))
-        return merged
-
-    def _split(self, x: Tensor) -> Tensor:
-        return x.view(*x.shape[:2], self.num_heads, -1).transpose(1, 2)  # (B, H, R, D/H)
+        for layer, slots in enumerate(self.slots):
+            kinds, num_items, num_heads, _, width = slots.shape
+            moved = slots.new_empty(kinds, num_items, num_heads, capacity, width)
+            if kept is not None:
+                index = kept[None, :, None, :, None].expand(kinds, -1, num_heads, -1, width)
+                slots = slots.gather(3, index)
+            moved[:, :, :, : self._num_used] = slots[:, :, :, : self._num_used]
+            self.slots[layer] = moved
 
 
 class DecoderLayer(nn.Module):
@@ -191,33 +243,87 @@ class DecoderLayer(nn.Module):
         super().__init__()
         width = config.d_model
         self.norm_first = norm_first
-        self.self_attn = DecoderAttention(width, config.decoder_attention_heads)
+        self.num_heads = config.decoder_attention_heads
+        # Modules for the names of their weights; `products` says what is done with them.
+        self.self_attn = Attention(width, self.num_heads)
         self.self_attn_layer_norm = nn.LayerNorm(width)
-        self.encoder_attn = DecoderAttention(width, config.decoder_attention_heads)
+        self.encoder_attn = Attention(width, self.num_heads)
         self.encoder_attn_layer_norm = nn.LayerNorm(width)
         self.fc1 = nn.Linear(width, config.decoder_ffn_dim)
         self.fc2 = nn.Linear(config.decoder_ffn_dim, width)
         self.final_layer_norm = nn.LayerNorm(width)
-        self.activation = ACTIVATIONS[config.activation_function]
+        self.activation = config.activation_function
 
-    def forward(self, x: Tensor, cache: DecoderCache, index: int) -> Tensor:
-        """One new token of each row, x (B, R, D); `index` is this layer's in the cache."""
+    def products(self, *, packed: bool) -> LayerProducts:
+        """The layer's weights, ready for use."""
+        own, other = self.self_attn, self.encoder_attn
+        inputs = (own.q_proj, own.k_proj, own.v_proj)
+        expand = product(
+            self.fc1.weight, self.fc1.bias, relu=self.activation == "relu", packed=packed
+        )
+        if self.activation != "relu":
+            activate, linear = ACTIVATIONS[self.activation], expand
+            expand = lambda x: activate(linear(x))  # noqa: E731
+        return LayerProducts(
+            product(
+                torch.cat([part.weight for part in inputs]),
+                torch.cat([part.bias for part in inputs]),
+                packed=packed,
+            ),
+            product(own.out_proj.weight, own.out_proj.bias, packed=packed),
+            norm_of(self.self_attn_layer_norm),
+            product(other.q_proj.weight, other.q_proj.bias, packed=packed),
+            product(other.out_proj.weight, other.out_proj.bias, packed=packed),
+            norm_of(self.encoder_attn_layer_norm),
+            expand,
+            product(self.fc2.weight, self.fc2.bias, packed=packed),
+            norm_of(self.final_layer_norm),
+        )
+
+    def listen(self, states: Tensor) -> tuple[Tensor, Tensor]:
+        """Keys and values (B, H, F, D/H) of an utterance, states (B, F, D)."""
+        shape = (*states.shape[:2], self.num_heads, -1)
+        keys, values = (
+            part(states).view(shape).transpose(1, 2).contiguous()
+            for part in (self.encoder_attn.k_proj, self.encoder_attn.v_proj)
+        )
+        return keys, values
+
+    def forward(
+        self, x: Tensor, cache: DecoderCache, index: int, masks: tuple[Tensor | None, Tensor | None]
+    ) -> Tensor:
+        """Put one more token of each row through the layer.
+
+        Args:
+            x: (B, R, D).
+            cache: holds keys, values and products.
+            index: this layer's place in it.
+            masks: of the cache.
+
+        Returns:
+            (B, R, D).
+        """
+        products = cache.products.layers[index]
+        num_items, num_rows, width = x.shape
+        shape = (num_items, num_rows, -1, self.num_heads, width // self.num_heads)
 
         def look_back(x: Tensor) -> Tensor:
-            slots = cache.append(index, self.self_attn.keys_values(x))
-            return self.self_attn.attend(x, slots, cache.visible)
+            parts = products.queries_keys_values(x).view(shape).permute(2, 0, 3, 1, 4)
+            slots = cache.append(index, parts[1:])  # (2, B, H, S, D/H)
+            return products.self_out(merge(parts[0], slots[0], slots[1], masks[0]))
 
         def listen(x: Tensor) -> Tensor:
-            return self.encoder_attn.attend(x, cache.frames[index], cache.frame_mask)
+            query = products.query(x).view(shape)[:, :, 0].transpose(1, 2)
+            return products.encoder_out(merge(query, *cache.frames[index], masks[1]))
 
-        def feed_forward(x: Tensor) -> Tensor:
-            out: Tensor = self.fc2(self.activation(self.fc1(x)))
-            return out
+        def merge(query: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None) -> Tensor:
+            attended = F.scaled_dot_product_attention(query, keys, values, attn_mask=mask)
+            return attended.transpose(1, 2).reshape(num_items, num_rows, width)
 
         for part, norm in (
-            (look_back, self.self_attn_layer_norm),
-            (listen, self.encoder_attn_layer_norm),
-            (feed_forward, self.final_layer_norm),
+            (look_back, products.self_norm),
+            (listen, products.encoder_norm),
+            (lambda x: products.contract(products.expand(x)), products.final_norm),
         ):
             x = x + part(norm(x)) if self.norm_first else norm(x + part(x))
         return x
@@ -238,10 +344,11 @@ class TextDecoder(nn.Module):
         self.pad_token_id = config.pad_token_id
         self.scale = math.sqrt(config.d_model) if config.scale_embedding else 1.0
         self.embed_tokens = nn.Embedding(config.vocab_size, config.d_model)
-        self.layers = nn.ModuleList(
+        self.layers: Iterable[DecoderLayer] = nn.ModuleList(  # type: ignore[assignment]  # of these
             DecoderLayer(config, norm_first=norm_first) for _ in range(config.decoder_layers)
         )
         self.layer_norm = nn.LayerNorm(config.d_model) if norm_first else None
+        self._packed: tuple[object, Products] | None = None
 
     def forward(self, tokens: Tensor, states: Tensor, lengths: Tensor | None = None) -> Tensor:
         """Read known texts; each position sees the tokens up to its own.
@@ -255,30 +362,31 @@ class TextDecoder(nn.Module):
             (B, L, D), whose row i is about token i + 1.
         """
         # A known text is one step of L rows, of which each sees the rows before it.
-        cache = self.start(states, lengths)
+        cache = self._listen(states, lengths, self._products(None, packed=False))
         size = tokens.shape[1]
         cache.open_slots(torch.ones(size, size, dtype=torch.bool, device=tokens.device).tril())
         # PARITY: padding is not hidden from attention, but stands nowhere: tokens after it count
         # as if it were not there.
-        positions = (tokens != self.pad_token_id).cumsum(-1)
-        return self._run(tokens, positions, cache)
+        return self._run(tokens, (tokens != self.pad_token_id).cumsum(-1), cache)
 
-    def start(self, states: Tensor, lengths: Tensor | None = None) -> DecoderCache:
+    def start(
+        self, states: Tensor, lengths: Tensor | None = None, *, head: Tensor | None = None
+    ) -> DecoderCache:
         """Listen to a batch of utterances.
 
         Args:
             states: (B, F, D) of the encoder.
             lengths: (B,) valid frames; None means all.
+            head: (V, D) of the output layer, to get logits from `step`.
 
         Returns:
             What `step` reads and fills.
         """
-        mask = valid_mask(lengths, states.shape[1])
-        frames = []
-        for layer in self.layers:
-            assert isinstance(layer, DecoderLayer)
-            frames.append(layer.encoder_attn.keys_values(states))
-        return DecoderCache(frames, None if mask is None else mask[:, None, None])
+        weights = [*self.parameters(), *([] if head is None else [head])]
+        key = [(weight.data_ptr(), weight.is_inference() or weight._version) for weight in weights]
+        if self._packed is None or self._packed[0] != key:
+            self._packed = key, self._products(head, packed=True)
+        return self._listen(states, lengths, self._packed[1])
 
     def step(self, tokens: Tensor, cache: DecoderCache) -> Tensor:
         """Read one more token of each text.
@@ -288,22 +396,36 @@ class TextDecoder(nn.Module):
             cache: from `start`.
 
         Returns:
-            (B, R, D), about the token that follows.
+            (B, R, D) about the token that follows; (B, R, V) logits if there is a head.
         """
-        num_rows = tokens.shape[1]
-        own = None
-        if num_rows > 1:
-            own = torch.eye(num_rows, dtype=torch.bool, device=tokens.device)
-        cache.open_slots(own)
-        return self._run(tokens, torch.full_like(tokens, cache.num_tokens), cache)
+        cache.open_slots(torch.eye(tokens.shape[1], dtype=torch.bool, device=tokens.device))
+        # PARITY: here padding counts. The reference counts as `forward` does when it reads a text
+        # at once, and all tokens when it writes one.
+        x = self._run(tokens, tokens.new_full((1, 1), cache.num_tokens), cache)
+        return x if cache.products.head is None else cache.products.head(x)
+
+    def _listen(self, states: Tensor, lengths: Tensor | None, products: Products) -> DecoderCache:
+        mask = valid_mask(lengths, states.shape[1])
+        frames = [layer.listen(states) for layer in self.layers]
+        return DecoderCache(products, frames, None if mask is None else mask[:, None, None])
+
+    def _products(self, head: Tensor | None, *, packed: bool) -> Products:
+        return Products(
+            [layer.products(packed=packed) for layer in self.layers],
+            None if head is None else product(head, None, packed=packed),
+        )
 
     def _run(self, tokens: Tensor, positions: Tensor, cache: DecoderCache) -> Tensor:
-        """Tokens (B, R) at positions (B, R), counted from 1, through the layers."""
+        """Tokens (B, R) at positions (B, R) or (1, 1), counted from 1, through the layers."""
         x: Tensor = self.embed_tokens(tokens) * self.scale
         sines = sinusoidal_positions(positions + self.pad_token_id, x.shape[-1])
         x = x + (sines * (tokens != self.pad_token_id)[..., None]).to(x.dtype)
+        masks = cache.masks(x.dtype)
         for index, layer in enumerate(self.layers):
-            x = layer(x, cache, index)
+            x = layer(x, cache, index, masks)
         if self.layer_norm is not None:
             x = self.layer_norm(x)
         return x
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_packed": None}  # functions, and soon made again

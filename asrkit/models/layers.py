@@ -56,15 +56,16 @@ IGNORED_KEYS = frozenset(
 
 # The same of encoder-decoders; older ones keep here what today stands in generation_config.json.
 IGNORED_KEYS |= frozenset(
-    "add_cross_attention bad_words_ids begin_suppress_tokens decoder_layerdrop"
-    " decoder_start_token_id diversity_penalty do_sample dropout early_stopping encoder_layerdrop"
-    " encoder_no_repeat_ngram_size exponential_decay_length_penalty forced_bos_token_id"
-    " forced_eos_token_id init_std is_decoder length_penalty max_length max_source_positions"
-    " max_target_positions min_length no_repeat_ngram_size num_beam_groups num_beams"
-    " num_hidden_layers num_return_sequences output_scores prefix pruned_heads"
-    " remove_invalid_values repetition_penalty return_dict_in_generate sep_token_id"
-    " suppress_tokens temperature tf_legacy_loss tie_encoder_decoder top_k top_p typical_p"
-    " use_bfloat16".split()
+    "add_cross_attention apply_spec_augment bad_words_ids begin_suppress_tokens"
+    " decoder_layerdrop decoder_start_token_id diversity_penalty do_sample dropout"
+    " early_stopping encoder_layerdrop encoder_no_repeat_ngram_size"
+    " exponential_decay_length_penalty forced_bos_token_id forced_eos_token_id id2label"
+    " init_std is_decoder length_penalty mask_feature_prob mask_time_prob max_length"
+    " max_source_positions max_target_positions min_length no_repeat_ngram_size"
+    " num_beam_groups num_beams num_hidden_layers num_return_sequences output_scores prefix"
+    " problem_type pruned_heads remove_invalid_values repetition_penalty"
+    " return_dict_in_generate sep_token_id suppress_tokens temperature tf_legacy_loss"
+    " tie_encoder_decoder top_k top_p typical_p use_bfloat16".split()
 )
 
 # No number of a config that is meant is larger; config.json may come from anyone.
@@ -105,7 +106,10 @@ def _coerce(key: str, value: Any, default: Any) -> Any:
     elif wanted is dict and isinstance(value, Mapping):
         with suppress(ValueError, TypeError):
             return {int(index): str(name) for index, name in value.items()}
-    elif type(value) is wanted and (not isinstance(value, int) or abs(value) <= MAX_SIZE):
+    elif wanted is int and type(value) is int:
+        if abs(value) <= MAX_SIZE:
+            return value
+    elif type(value) is wanted:
         return value
     kinds: dict[type, str] = {tuple: "a list of positive integers", dict: "names by number"}
     expected = kinds.get(wanted) or wanted.__name__

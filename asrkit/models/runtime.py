@@ -48,8 +48,8 @@ def load_model(
 
     Args:
         source: Hub id (`user/name` or `user/name@revision`), directory, or embedded model.
-        head: "base", "ctc", "sequence-classification", "frame-classification", "xvector",
-            "pretraining" or "seq2seq"; None takes what config.json's `architectures` names.
+        head: "base", "ctc", "seq2seq", "sequence-classification", "frame-classification",
+            "xvector" or "pretraining"; None takes what config.json's `architectures` names.
         device: cpu, cuda, cuda:N, mps, or auto for the best one at hand.
         dtype: float32, float16 or bfloat16, whatever the file holds.
         revision: branch, tag or commit of a Hub id.
@@ -103,11 +103,11 @@ def build_model(
     except RuntimeError as error:  # "Storage size calculation overflowed with sizes ..."
         raise CheckpointError(f"{checkpoint.id}: no model has these sizes: {error}") from error
     tensors = rename(checkpoint.load_tensors())
-    if model_class.base_prefix:
-        _require_head(module, tensors, checkpoint)
     if language is not None:
         check_adapter(adapter, module, source=f"{checkpoint.id}: the adapter of {language!r}")
         tensors |= adapter
+    if has_head:
+        _require_head(module, tensors, checkpoint)
     fill_module(
         module,
         tensors,
@@ -123,8 +123,14 @@ def build_model(
 
 def _require_head(module: Any, tensors: Mapping[str, Tensor], checkpoint: Checkpoint) -> None:
     """Refuse weights without the head: one with random weights would give random results."""
-    base = f"{module.base_prefix}."
-    missing = [n for n in module.state_dict() if not n.startswith(base) and n not in tensors]
+    base = module.base_prefix
+    missing = [
+        name
+        for name in module.state_dict()
+        if not (base and name.startswith(f"{base}.")) and name not in tensors
+    ]
+    if not base:  # an encoder and a decoder with names of their own
+        missing = [name for name in missing if name.startswith("lm_head.")]
     if not missing:
         return
     known = checkpoint.config.get("architectures") or ["nothing"]
@@ -135,15 +141,28 @@ def _require_head(module: Any, tensors: Mapping[str, Tensor], checkpoint: Checkp
     )
 
 
-def _implementation(checkpoint: Checkpoint, head: str | None) -> tuple[ModuleType, Any]:
-    """The family's module and the class of its head."""
+def is_encoder_decoder(checkpoint: Checkpoint) -> bool:
+    """Whether a checkpoint writes text token by token; others score every frame.
+
+    Raises:
+        CheckpointError: the family is not supported.
+    """
+    return "seq2seq" in _family(checkpoint).HEADS
+
+
+def _family(checkpoint: Checkpoint) -> ModuleType:
     kind = checkpoint.config.get("model_type")
     if not isinstance(kind, str) or kind not in FAMILIES:
         raise CheckpointError(
             f"{checkpoint.id}: model_type {kind!r} is not supported",
             hint=f"supported are {', '.join(FAMILIES)}",
         )
-    family = importlib.import_module(FAMILIES[kind])
+    return importlib.import_module(FAMILIES[kind])
+
+
+def _implementation(checkpoint: Checkpoint, head: str | None) -> tuple[ModuleType, Any]:
+    """The family's module and the class of its head."""
+    family = _family(checkpoint)
     if head is None:
         names = checkpoint.config.get("architectures")
         name = str(names[0]) if isinstance(names, list) and names else "nothing"
@@ -290,26 +309,8 @@ def attention_maps(model: nn.Module, samples: Samples) -> NDArray[np.float32]:
     return weights
 
 
-def _run(
-    model: nn.Module,
-    waveforms: Sequence[Samples],
-    read: Callable[[Any], tuple[Tensor, ...]],
-    **options: Any,
-) -> tuple[NDArray[Any], ...]:
-    """Run one padded batch through a model; `read` says what of its output comes back."""
-    values, lengths = _padded(waveforms, next(model.parameters()).device)
-    with torch.inference_mode(), _memory_errors(values):
-        output = model(values, lengths, **options)
-        return tuple(
-            (part.float() if part.is_floating_point() else part).cpu().numpy()
-            for part in read(output)
-        )
-
-
 def generate(
-    model: EncoderDecoder,
-    inputs: Sequence[NDArray[np.float32]],
-    settings: seq2seq.GenerationSettings,
+    model: EncoderDecoder, inputs: Sequence[Samples], settings: seq2seq.GenerationSettings
 ) -> list[list[seq2seq.Generated]]:
     """Run one padded batch through an encoder-decoder, and search for its texts.
 
@@ -325,6 +326,21 @@ def generate(
     with torch.inference_mode(), _memory_errors(values):
         encoded = model.encode(values, lengths)
         return seq2seq.generate(model, encoded.last_hidden_state, encoded.lengths, settings)
+
+
+def _run(
+    model: nn.Module,
+    waveforms: Sequence[Samples],
+    read: Callable[[Any], tuple[Tensor, ...]],
+    **options: Any,
+) -> tuple[NDArray[Any], ...]:
+    """Run one padded batch through a model; `read` says what of its output comes back."""
+    values, lengths = _padded(waveforms, next(model.parameters()).device)
+    with torch.inference_mode(), _memory_errors(values):
+        return tuple(
+            (part.float() if part.is_floating_point() else part).cpu().numpy()
+            for part in read(model(values, lengths, **options))
+        )
 
 
 def probe(model: nn.Module, values: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -356,7 +372,7 @@ _PROBED = ("logits", "embeddings", "projected_states", "last_hidden_state")
 _PROBED_TOKENS = 8
 
 
-def _padded(arrays: Sequence[NDArray[np.float32]], device: torch.device) -> tuple[Tensor, Tensor]:
+def _padded(arrays: Sequence[Samples], device: torch.device) -> tuple[Tensor, Tensor]:
     """Arrays as one tensor, padded with zeros at the end of their first axis, and their lengths."""
     lengths = [len(array) for array in arrays]
     values = np.zeros((len(arrays), max(lengths), *arrays[0].shape[1:]), dtype=np.float32)

@@ -208,7 +208,7 @@ class EncoderDecoder(nn.Module, ABC):
     """
 
     base_prefix: ClassVar[str] = ""
-    title: ClassVar[str] = "text"
+    title: ClassVar[str] = "sequence-to-sequence"
 
     def __init__(self, config: Any) -> None:
         super().__init__()
@@ -289,11 +289,11 @@ class EncoderDecoder(nn.Module, ABC):
 
     def start(self, states: Tensor, lengths: Tensor | None = None) -> DecoderCache:
         """Begin texts about encoder states (B, F, D) of `lengths` (B,) valid frames."""
-        return self.text_decoder.start(states, lengths)
+        return self.text_decoder.start(states, lengths, head=self.output_weight)
 
     def step(self, tokens: Tensor, cache: DecoderCache) -> Tensor:
         """Append tokens (B, W) to the texts; gives logits (B, W, V) of the next."""
-        return F.linear(self.text_decoder.step(tokens, cache), self.output_weight)
+        return self.text_decoder.step(tokens, cache)
 
     @torch.inference_mode()
     def generate(self, values: Tensor, lengths: Tensor | None = None, **options: Any) -> Tensor:

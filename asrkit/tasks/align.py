@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from itertools import groupby
 from pathlib import Path
 from statistics import fmean
@@ -19,12 +19,13 @@ from numpy.typing import NDArray
 from asrkit.batch import map_in_batches
 from asrkit.ctc import Emissions, FrameClock
 from asrkit.ctc.align import forced_align, with_wildcards
-from asrkit.errors import AsrkitError, InputError, UsageError
+from asrkit.errors import AsrkitError, InputError
 from asrkit.formats import read_segments
 from asrkit.inputs import FailedInput
 from asrkit.options import AlignOptions, ModelOptions
 from asrkit.segmentation import place_words
 from asrkit.spelling import GAP, STAR, SpelledWord, Speller, lay_out
+from asrkit.tasks.calls import divide_options
 from asrkit.tasks.chunking import Chunking, Piece
 from asrkit.tasks.plausibility import Judge
 from asrkit.tasks.recognizer import Recognizer
@@ -102,16 +103,9 @@ def align(
     Raises:
         AsrkitError: the model cannot be loaded, the audio cannot be read, or the text cannot fit.
     """
-    of_model = {item.name for item in fields(ModelOptions)} - {"model"}
-    model_options: dict[str, Any] = {name: options.pop(name) for name in of_model & options.keys()}
-    unknown = options.keys() - {item.name for item in fields(AlignOptions)}
-    if unknown:
-        raise UsageError(f"align has no option {', '.join(sorted(unknown))}")
-    checked = AlignOptions(**options)
+    checked, of_model = divide_options("align", AlignOptions, options)
     if not isinstance(model, Recognizer):
-        if model is not None:
-            model_options["model"] = model
-        model = Recognizer.load(ModelOptions(**model_options))
+        model = Recognizer.load(ModelOptions(model or ModelOptions.model, **of_model))
     item = audio if isinstance(audio, Audio) else AudioInput(os.fspath(audio))
     (result,) = align_stream([TextOf(item, _segments_of(text))], model, checked)
     if isinstance(result, FailedInput):
@@ -139,7 +133,7 @@ def align_stream(
     Yields:
         One result an input, in order, as soon as it is complete.
     """
-    chunking = Chunking.of(recognizer, options.transcribing())
+    chunking = Chunking.of(recognizer, options)
     frame = chunking.samples_per_frame
     texts: list[TextOf | FailedInput] = []
 
@@ -241,7 +235,7 @@ def align_emissions(
         duration=0.0,
         text=" ".join(segment.text for segment in result),
         segments=tuple(_at_level(segment, options.level) for segment in result),
-        options={"decoder": "align", **asdict(options)},
+        options={**asdict(options), "decoder": "align", "stride": options.context},
         warnings=tuple(_warnings(result, is_wrong=is_wrong)),
     )
     labels = (*(vocabulary.token(index) for index in range(width)), "*", " ")

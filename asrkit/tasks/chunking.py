@@ -14,7 +14,7 @@ from asrkit.batch import map_in_batches
 from asrkit.ctc import FrameClock
 from asrkit.errors import InputError, MissingExtraError
 from asrkit.inputs import FailedInput
-from asrkit.options import TranscribeOptions
+from asrkit.options import ChunkOptions
 from asrkit.tasks.recognizer import Recognizer
 from asrkit.types import Audio, AudioInput
 
@@ -32,6 +32,37 @@ class Piece:
     def num_samples(self) -> int:
         """With context; 0 for the mark."""
         return 0 if self.chunk is None else len(self.chunk.samples)
+
+
+def read_pieces(
+    item: AudioInput | Audio | FailedInput,
+    cut: Callable[[Iterable[NDArray[np.float32]]], Iterable[Chunk]],
+    *,
+    sample_rate: int,
+    channel: str,
+) -> Iterator[Piece]:
+    """Read an input and cut it.
+
+    Args:
+        item: what to read; a failed one gives its mark alone.
+        cut: makes chunks of blocks of samples (T,).
+        sample_rate: of the chunks, in Hz.
+        channel: "mix", or the number of one channel counted from 0.
+
+    Yields:
+        Its chunks, and the mark of its end or of its failure.
+    """
+    if isinstance(item, FailedInput):
+        yield Piece(item)
+        return
+    try:
+        with open_audio(item, sample_rate=sample_rate, channel=channel) as reader:
+            for chunk in cut(reader.blocks()):
+                yield Piece(item, chunk)
+    except (InputError, MissingExtraError) as error:
+        yield Piece(FailedInput(item.source, error, item.id))
+    else:
+        yield Piece(item)
 
 
 @dataclass(frozen=True)
@@ -55,14 +86,14 @@ class Chunking:
     channel: str
 
     @classmethod
-    def of(cls, recognizer: Recognizer, options: TranscribeOptions) -> Chunking:
+    def of(cls, recognizer: Recognizer, options: ChunkOptions) -> Chunking:
         """As the options say, for the front end and frames of a model."""
         return cls.seconds(
             recognizer.frontend.sample_rate,
             recognizer.model.config.samples_per_frame,
             length=options.chunk_length,
-            left=options.stride,
-            right=options.stride,
+            left=options.context,
+            right=options.context,
             channel=options.channel,
         )
 
@@ -94,19 +125,10 @@ class Chunking:
 
     def pieces(self, item: AudioInput | Audio | FailedInput) -> Iterator[Piece]:
         """The chunks of an input and the mark of its end, or of its failure."""
-        if isinstance(item, FailedInput):
-            yield Piece(item)
-            return
-        try:
-            with open_audio(item, sample_rate=self.sample_rate, channel=self.channel) as reader:
-                for chunk in chunk_audio(
-                    reader.blocks(), length=self.length, left=self.left, right=self.right
-                ):
-                    yield Piece(item, chunk)
-        except (InputError, MissingExtraError) as error:
-            yield Piece(FailedInput(item.source, error, item.id))
-        else:
-            yield Piece(item)
+        return read_pieces(item, self._cut, sample_rate=self.sample_rate, channel=self.channel)
+
+    def _cut(self, blocks: Iterable[NDArray[np.float32]]) -> Iterator[Chunk]:
+        return chunk_audio(blocks, length=self.length, left=self.left, right=self.right)
 
     def map_inputs(
         self,

@@ -18,7 +18,7 @@ from asrkit.frontend import WaveformFrontend
 from asrkit.inputs import FailedInput
 from asrkit.models.runtime import build_model, class_logits
 from asrkit.options import DEMO_KEYWORDS, ClassifyOptions, ModelOptions
-from asrkit.tasks.arguments import inputs_of, split_options
+from asrkit.tasks.calls import all_results, divide_options, named_inputs
 from asrkit.tasks.chunking import Chunking
 from asrkit.tasks.loading import architecture, describe, find_checkpoint, waveform_frontend
 from asrkit.types import (
@@ -143,15 +143,10 @@ def classify(
     Raises:
         AsrkitError: the model cannot be loaded or an input cannot be read.
     """
-    of_model, own = split_options("classify", options, ClassifyOptions)
+    checked, of_model = divide_options("classify", ClassifyOptions, options)
     if not isinstance(model, Classifier):
-        model = Classifier.load(ModelOptions(**{"model": model or DEMO_KEYWORDS, **of_model}))
-    results = []
-    for result in classify_stream(inputs_of(inputs), model, ClassifyOptions(**own)):
-        if isinstance(result, FailedInput):
-            raise result.error
-        results.append(result)
-    return results
+        model = Classifier.load(ModelOptions(model=model or DEMO_KEYWORDS, **of_model))
+    return all_results(classify_stream(named_inputs(inputs), model, checked))
 
 
 def classify_stream(
@@ -231,7 +226,7 @@ def classify_stream(
 def _chunking(classifier: Classifier, options: ClassifyOptions) -> Chunking:
     length, left, right = options.chunk_length, 0.0, 0.0
     if classifier.is_framewise:
-        left = right = options.stride
+        left = right = options.context
     elif options.window is not None:
         # A window is a chunk of which all but the hop is context of the next one.
         length, right = options.window, options.window - (options.hop or options.window)

@@ -15,6 +15,7 @@ from asrkit.ctc import lm as language_models
 from asrkit.ctc.alphabet import FILE_NAME, Alphabet
 from asrkit.ctc.beam import BeamDecoder
 from asrkit.ctc.lm import LanguageModel
+from asrkit.ctc.search import SearchOptions
 from asrkit.errors import CheckpointError, MissingExtraError, UsageError
 from asrkit.options import DecodingOptions
 from asrkit.tasks.recognizer import Recognizer
@@ -64,7 +65,7 @@ class BeamDecoding:
     def __init__(self, decoder: BeamDecoder, options: DecodingOptions) -> None:
         self._decoder = decoder
         self._options: dict[str, Any] = {
-            "beam_width": options.beam_width,
+            "beam_width": options.beam_width or SearchOptions.beam_width,
             "hotwords": [_as_spelled(word, decoder.alphabet) for word in options.hotwords],
             "hotword_weight": options.hotword_weight,
             "alpha": options.lm_alpha,

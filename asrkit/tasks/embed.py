@@ -15,7 +15,7 @@ from asrkit.frontend import WaveformFrontend
 from asrkit.inputs import FailedInput
 from asrkit.models.runtime import build_model, hidden_states, xvectors
 from asrkit.options import DEMO_SPEAKER, EmbedOptions, ModelOptions
-from asrkit.tasks.arguments import inputs_of, split_options
+from asrkit.tasks.calls import all_results, divide_options, named_inputs
 from asrkit.tasks.chunking import Chunking
 from asrkit.tasks.loading import architecture, describe, find_checkpoint, waveform_frontend
 from asrkit.types import Audio, AudioInput, Embedding, ModelInfo
@@ -89,15 +89,10 @@ def embed(inputs: Any, model: str | Embedder | None = None, **options: Any) -> l
     Raises:
         AsrkitError: the model cannot be loaded or an input cannot be read.
     """
-    of_model, own = split_options("embed", options, EmbedOptions)
+    checked, of_model = divide_options("embed", EmbedOptions, options)
     if not isinstance(model, Embedder):
-        model = Embedder.load(ModelOptions(**{"model": model or DEMO_SPEAKER, **of_model}))
-    results = []
-    for result in embed_stream(inputs_of(inputs), model, EmbedOptions(**own)):
-        if isinstance(result, FailedInput):
-            raise result.error
-        results.append(result)
-    return results
+        model = Embedder.load(ModelOptions(model=model or DEMO_SPEAKER, **of_model))
+    return all_results(embed_stream(named_inputs(inputs), model, checked))
 
 
 def embed_stream(
@@ -131,8 +126,8 @@ def embed_stream(
         embedder.frontend.sample_rate,
         config.samples_per_frame,
         length=options.chunk_length,
-        left=options.stride,
-        right=0.0 if is_voice else options.stride,
+        left=options.context,
+        right=0.0 if is_voice else options.context,
         channel=options.channel,
     )
     seconds_per_frame = chunking.samples_per_frame / chunking.sample_rate

@@ -15,11 +15,12 @@ def find_checkpoint(options: ModelOptions) -> Checkpoint:
     """The files of the model that the options name.
 
     Raises:
-        CheckpointError: not found, or it cannot be fetched.
+        CheckpointError, UsageError: as `checkpoint.resolve`.
     """
     return resolve(
         options.model,
         revision=options.revision,
+        language=options.language,
         cache_dir=options.cache_dir,
         offline=options.offline,
     )

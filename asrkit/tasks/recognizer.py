@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from asrkit.checkpoint import resolve
-from asrkit.errors import CheckpointError
+from asrkit.checkpoint import Checkpoint
+from asrkit.errors import CheckpointError, UsageError
 from asrkit.frontend import WaveformFrontend
 from asrkit.models.heads import ForCTC
-from asrkit.models.runtime import build_model, ctc_log_probs
+from asrkit.models.runtime import build_model, ctc_log_probs, is_encoder_decoder
 from asrkit.options import ModelOptions
+from asrkit.tasks.loading import describe, find_checkpoint, waveform_frontend
 from asrkit.text import CTCVocabulary
 from asrkit.types import ModelInfo
 
@@ -43,14 +44,20 @@ class Recognizer:
 
         Raises:
             CheckpointError: not found, unreadable, not supported, or without a vocabulary.
+            UsageError: it is an encoder-decoder.
         """
-        checkpoint = resolve(
-            options.model,
-            revision=options.revision,
-            language=options.language,
-            cache_dir=options.cache_dir,
-            offline=options.offline,
-        )
+        checkpoint = find_checkpoint(options)
+        if is_encoder_decoder(checkpoint):
+            raise UsageError(
+                f"{checkpoint.id} is an encoder-decoder: it writes text, and cannot say when a "
+                "letter was heard",
+                hint="a CTC model can, such as facebook/wav2vec2-base-960h",
+            )
+        return cls.from_checkpoint(checkpoint, options)
+
+    @classmethod
+    def from_checkpoint(cls, checkpoint: Checkpoint, options: ModelOptions) -> Recognizer:
+        """As `load`, from a CTC model that was found."""
         model = build_model(
             checkpoint,
             head="ctc",
@@ -67,11 +74,9 @@ class Recognizer:
                 added_tokens=checkpoint.read_json("added_tokens.json", required=False),
                 language=options.language,
             )
-            frontend = WaveformFrontend.from_dict(
-                checkpoint.read_json("preprocessor_config.json", required=False)
-            )
         except CheckpointError as error:
             raise error.about(checkpoint.id) from error
+        frontend = waveform_frontend(checkpoint)
         if vocabulary.blank >= model.config.vocab_size:
             raise CheckpointError(
                 f"{checkpoint.id}: the blank has index {vocabulary.blank}, but the model has only "
@@ -82,14 +87,15 @@ class Recognizer:
 
     def describe(self) -> str:
         """One line for people: which model, how large, where."""
-        weight = self.model.lm_head.weight
-        millions = sum(item.numel() for item in self.model.parameters()) / 1e6
-        revision = f"@{self.info.revision[:12]}" if self.info.revision else ""
-        return (
-            f"{self.info.id}{revision}: {type(self.model).__name__}, {millions:.1f} M parameters, "
-            f"{self.info.dtype} on {weight.device}"
-        )
+        return describe(self.model, self.info)
 
     def log_probs(self, waveforms: Sequence[NDArray[np.float32]]) -> list[NDArray[np.float32]]:
         """Score one batch: (T,) samples each, as read, to (F, V) log-probabilities each."""
         return ctc_log_probs(self.model, [self.frontend(samples) for samples in waveforms])
+
+
+def load_second(name: str | None, options: ModelOptions) -> Recognizer | None:
+    """A CTC model to stand beside another, from the same cache and on the same device."""
+    if name is None:
+        return None
+    return Recognizer.load(replace(options, model=name, revision=None))

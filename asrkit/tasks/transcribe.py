@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, fields, replace
 from pathlib import Path
@@ -15,14 +14,19 @@ from numpy.typing import NDArray
 
 from asrkit.batch import map_in_batches
 from asrkit.ctc import Emissions, FrameClock
-from asrkit.errors import UsageError
+from asrkit.ctc.search import SearchOptions
+from asrkit.errors import InputError, UsageError
 from asrkit.inputs import FailedInput
-from asrkit.options import ModelOptions, TranscribeOptions
+from asrkit.options import AlignOptions, ModelOptions, TranscribeOptions
 from asrkit.outputs import encode, write_whole
 from asrkit.segmentation import split_segments
+from asrkit.tasks.align import align_emissions
+from asrkit.tasks.calls import all_results, divide_options, named_inputs
 from asrkit.tasks.chunking import Chunking, Piece
 from asrkit.tasks.decoding import Decoding, make_decoding
-from asrkit.tasks.recognizer import Recognizer
+from asrkit.tasks.generation import Listener, write_stream
+from asrkit.tasks.generator import Generator, load_speech_model
+from asrkit.tasks.recognizer import Recognizer, load_second
 from asrkit.types import (
     Alternative,
     Audio,
@@ -33,16 +37,19 @@ from asrkit.types import (
     Transcript,
 )
 
+# Flags that are not called as their options.
+_FLAGS = {"use_lm": "no-lm", "no_repeat_ngram_size": "no-repeat-ngram"}
+
 
 def transcribe(
-    inputs: Any, model: str | Recognizer | None = None, **options: Any
+    inputs: Any, model: str | Recognizer | Generator | None = None, **options: Any
 ) -> list[Transcript]:
     """Transcribe audio.
 
     Args:
         inputs: a path, an `Audio`, or a sequence of them.
-        model: Hub id, directory, embedded model, or a loaded `Recognizer`; None takes the
-            embedded demo model.
+        model: Hub id, directory, embedded model, or a loaded `Recognizer` or `Generator`; None
+            takes the embedded demo model.
         **options: fields of `TranscribeOptions`, and of `ModelOptions` when `model` is a name.
 
     Returns:
@@ -51,48 +58,130 @@ def transcribe(
     Raises:
         AsrkitError: the model cannot be loaded or an input cannot be read.
     """
-    items = [inputs] if isinstance(inputs, (str, Path, Audio)) else list(inputs)
-    of_model = {item.name for item in fields(ModelOptions)} - {"model"}
-    model_options: dict[str, Any] = {name: options.pop(name) for name in of_model & options.keys()}
-    unknown = options.keys() - {item.name for item in fields(TranscribeOptions)}
-    if unknown:
-        raise UsageError(f"transcribe has no option {', '.join(sorted(unknown))}")
-    if not isinstance(model, Recognizer):
-        if model is not None:
-            model_options["model"] = model
-        model = Recognizer.load(ModelOptions(**model_options))
-    transcripts = []
-    named = [item if isinstance(item, Audio) else AudioInput(os.fspath(item)) for item in items]
-    for result in transcribe_stream(named, model, TranscribeOptions(**options)):
-        if isinstance(result, FailedInput):
-            raise result.error
-        transcripts.append(result)
-    return transcripts
+    checked, of_model = divide_options("transcribe", TranscribeOptions, options)
+    source = ModelOptions(**of_model)
+    if not isinstance(model, (Recognizer, Generator)):
+        model = load_speech_model(replace(source, model=model or source.model))
+    stream = transcribe_stream(
+        named_inputs(inputs), model, checked, aligner=load_second(checked.align_model, source)
+    )
+    return all_results(stream)
 
 
 def transcribe_stream(
     inputs: Iterable[AudioInput | Audio | FailedInput],
-    recognizer: Recognizer,
+    model: Recognizer | Generator,
     options: TranscribeOptions,
     *,
+    aligner: Recognizer | None = None,
     on_progress: Callable[[float], None] | None = None,
-    on_emissions: Callable[[AudioInput | Audio, Emissions], None] | None = None,
+    on_emissions: Callable[[Recognizer, AudioInput | Audio, Emissions], None] | None = None,
 ) -> Iterator[Transcript | FailedInput]:
     """Transcribe inputs one after another, in bounded memory whatever their length and number.
 
     Args:
         inputs: what to read; a failed one passes through in its place.
-        recognizer: the model.
+        model: a CTC model or an encoder-decoder.
         options: how to decode.
+        aligner: finds the times of words that an encoder-decoder writes.
         on_progress: called with the seconds of audio of every batch that is done.
-        on_emissions: called with the log-probabilities of every input before it is decoded.
+        on_emissions: called with the log-probabilities of every input before it is decoded, and
+            with the CTC model that made them.
 
-    Yields:
+    Returns:
         One result an input, in order, as soon as it is complete.
 
     Raises:
-        UsageError, CheckpointError, MissingExtraError: the decoder cannot be set up.
+        UsageError: an option belongs to the other kind of model, or the decoder cannot be set up.
+        CheckpointError, MissingExtraError: the decoder cannot be set up.
     """
+    if isinstance(model, Generator):
+        if on_emissions is not None:
+            raise UsageError(f"{model.info.id} is an encoder-decoder: it has no emissions to save")
+        options = _of_generator(model, options, has_aligner=aligner is not None)
+        listener = None if aligner is None else _word_finder(aligner, options)
+        return write_stream(inputs, model, options, listener=listener, on_progress=on_progress)
+    if aligner is not None:
+        raise UsageError(f"{model.info.id} is a CTC model: it finds the times of words by itself")
+    if odd := _changed(options.generation):
+        raise UsageError(
+            f"{model.info.id} is a CTC model, and {', '.join(odd)} can only be had of an "
+            "encoder-decoder",
+            hint="facebook/s2t-small-librispeech-asr is one",
+        )
+    options = replace(options, timestamps=options.timestamps or "word")
+    return _recognize(inputs, model, options, on_progress, on_emissions)
+
+
+def _of_generator(
+    generator: Generator, options: TranscribeOptions, *, has_aligner: bool
+) -> TranscribeOptions:
+    """The options as they are for an encoder-decoder.
+
+    Raises:
+        UsageError: one of them belongs to CTC models.
+    """
+    name = generator.info.id
+    decoding = options.decoding
+    beam_width = options.generation.beam_width or decoding.beam_width
+    n_best = max(options.generation.n_best, decoding.n_best)
+    odd = _changed(replace(decoding, beam_width=None, n_best=1))
+    odd += [] if options.stride is None else ["--stride"]
+    if odd:
+        raise UsageError(
+            f"{name} is an encoder-decoder, and {', '.join(odd)} can only be had of a CTC model",
+            hint="facebook/wav2vec2-base-960h is one",
+        )
+    timestamps = options.timestamps or ("word" if has_aligner else "segment")
+    if timestamps in ("word", "char") and not has_aligner:
+        raise UsageError(
+            f"{name} is an encoder-decoder: it knows no times of words",
+            hint="--align-model with a CTC model, such as facebook/wav2vec2-base-960h, finds them",
+        )
+    return replace(
+        options,
+        timestamps=timestamps,
+        generation=replace(options.generation, beam_width=beam_width, n_best=n_best),
+    )
+
+
+def _changed(options: Any) -> list[str]:
+    """Names of the options that are not as they are by default, as the shell spells them."""
+    default = type(options)()
+    names = [
+        item.name
+        for item in fields(options)
+        if getattr(options, item.name) != getattr(default, item.name)
+    ]
+    return ["--" + _FLAGS.get(name, name.replace("_", "-")) for name in names]
+
+
+def _word_finder(recognizer: Recognizer, options: TranscribeOptions) -> Listener:
+    """Adds the times of words to what was written, by forced alignment."""
+    aligning = AlignOptions(level="char" if options.timestamps == "char" else "word")
+
+    def find(segment: Segment, emissions: Emissions) -> tuple[Segment, Sequence[str]]:
+        warnings: Sequence[str]
+        try:
+            alignment = align_emissions(emissions, [segment], recognizer.vocabulary, aligning)
+        except InputError as error:
+            warnings = [f"words have no times: {error.message}"]
+        else:
+            (segment,) = alignment.transcript.segments
+            warnings = alignment.transcript.warnings
+        return segment, [f"{segment.start:.2f} s: {warning}" for warning in warnings]
+
+    return Listener("align_model", recognizer, find)
+
+
+def _recognize(
+    inputs: Iterable[AudioInput | Audio | FailedInput],
+    recognizer: Recognizer,
+    options: TranscribeOptions,
+    on_progress: Callable[[float], None] | None,
+    on_emissions: Callable[[Recognizer, AudioInput | Audio, Emissions], None] | None,
+) -> Iterator[Transcript | FailedInput]:
+    """As `transcribe_stream`, with a CTC model."""
     chunking = Chunking.of(recognizer, options)
     decoding = make_decoding(recognizer, options.decoding)
 
@@ -120,7 +209,7 @@ def transcribe_stream(
             clock = chunking.clock(piece.item, num_samples)
             if on_emissions is not None:
                 log_probs = np.concatenate([scores for _, scores in parts if scores is not None])
-                on_emissions(piece.item, Emissions(log_probs, clock))
+                on_emissions(recognizer, piece.item, Emissions(log_probs, clock))
             hypotheses = decoding.decode([kept for kept, _ in parts])
             yield _transcript(piece.item, hypotheses, clock, recognizer.info, options, decoding)
         parts, num_samples = [], 0
@@ -128,17 +217,18 @@ def transcribe_stream(
 
 def save_emissions(
     recognizer: Recognizer,
-    files: Mapping[Any, Mapping[str, Path]],
     item: AudioInput | Audio,
     emissions: Emissions,
+    *,
+    files: Mapping[Any, Mapping[str, Path]],
 ) -> None:
     """Write the log-probabilities of an input as .npy, and what they mean as .json.
 
     Args:
         recognizer: what made them.
-        files: for each input the path of its "npy" and "json".
         item: the input.
         emissions: its log-probabilities (F, V), float32.
+        files: for each input the path of its "npy" and "json".
 
     Raises:
         OutputError: a file cannot be written.
@@ -202,7 +292,14 @@ def _transcript(
 def _in_results(options: TranscribeOptions, decoding: Decoding) -> dict[str, Any]:
     """The options in a transcript: those that changed what is in it."""
     chosen = asdict(options)
+    del chosen["generation"], chosen["align_model"]
+    chosen["stride"] = options.context
     chosen["decoding"] = {"decoder": decoding.name}
     if decoding.name == "beam":
-        chosen["decoding"] |= {k: v for k, v in asdict(options.decoding).items() if k != "decoder"}
+        of_beam = replace(
+            options.decoding,
+            decoder=decoding.name,
+            beam_width=options.decoding.beam_width or SearchOptions.beam_width,
+        )
+        chosen["decoding"] = asdict(of_beam)
     return chosen

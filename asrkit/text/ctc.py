@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asrkit.errors import CheckpointError
-from asrkit.text.files import class_of, clean_up, indices, string_setting
+from asrkit.text.files import class_of, clean_up, indices, languages_of, string_setting
 from asrkit.types import Hypothesis, TextSpan, TokenSpan
 
 _SPACE = " "
@@ -169,12 +169,6 @@ def _table_of(vocabulary: Mapping[str, Any], language: Any) -> dict[str, int]:
             + nearest_languages(str(language or ""), known),
         )
     return indices(vocabulary[language])
-
-
-def languages_of(vocabulary: Mapping[str, Any]) -> list[str]:
-    """The languages of a parsed vocab.json, in alphabetical order; none if it nests no tables."""
-    is_nested = all(isinstance(value, Mapping) for value in vocabulary.values())
-    return sorted(vocabulary) if is_nested else []
 
 
 def nearest_languages(language: str, known: Collection[str]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,6 +12,18 @@ _CLEAN_UP = (
     (" .", "."), (" ?", "?"), (" !", "!"), (" ,", ","), (" ' ", "'"),
     (" n't", "n't"), (" 'm", "'m"), (" 's", "'s"), (" 've", "'ve"), (" 're", "'re"),
 )  # fmt: skip
+
+LANGUAGE_TOKEN = re.compile(r"<lang:(.+)>")
+
+
+def languages_of(vocabulary: Mapping[str, Any]) -> list[str]:
+    """The languages that a parsed vocab.json offers, in alphabetical order; none if one only.
+
+    A CTC model nests a table for each; an encoder-decoder has a token for each, `<lang:fr>`.
+    """
+    if all(isinstance(value, Mapping) for value in vocabulary.values()):
+        return sorted(vocabulary)
+    return sorted(match[1] for token in vocabulary if (match := LANGUAGE_TOKEN.fullmatch(token)))
 
 
 def clean_up(text: str) -> str:

@@ -14,7 +14,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from asrkit.errors import CheckpointError, UsageError
-from asrkit.text.files import class_of, clean_up, indices, string_setting
+from asrkit.text.files import (
+    LANGUAGE_TOKEN,
+    class_of,
+    clean_up,
+    indices,
+    string_setting,
+)
 
 if TYPE_CHECKING:
     from sentencepiece import SentencePieceProcessor
@@ -26,7 +32,6 @@ _SPECIAL_TOKENS = {
     "unk_token": "<unk>",
 }
 _MORE_SPECIAL_TOKENS = ("additional_special_tokens", "extra_special_tokens")
-_LANGUAGE_TOKEN = re.compile(r"<lang:(.+)>")
 _MAX_MODEL_BYTES = 50_000_000
 _LFS_POINTER = b"version https://git-lfs"
 _END_OF_WORD = "</w>"
@@ -75,7 +80,7 @@ class TokenTable:
             for name in _MORE_SPECIAL_TOKENS
             for token in _contents(name, tokenizer_config.get(name, special_tokens_map.get(name)))
         ]
-        languages = [token for token in ids if _LANGUAGE_TOKEN.fullmatch(token)]
+        languages = [token for token in ids if LANGUAGE_TOKEN.fullmatch(token)]
         special = tuple(dict.fromkeys([*named.values(), *more, *languages]))
         return cls(ids, special, named["eos_token"], named["unk_token"])
 
@@ -167,7 +172,7 @@ class Speech2TextVocabulary:
         languages = {
             match[1]: index
             for token, index in sorted(tokens.ids.items(), key=lambda item: item[1])
-            if (match := _LANGUAGE_TOKEN.fullmatch(token))
+            if (match := LANGUAGE_TOKEN.fullmatch(token))
         }
         codes, chosen = tokenizer_config.get("lang_codes"), tokenizer_config.get("tgt_lang")
         if codes is not None and not languages:

@@ -57,6 +57,7 @@ def small_config(family: str, seed: int) -> Any:
     if family == "hubert":
         options["feat_proj_layer_norm"] = choose.random() < 0.7
         options["conv_pos_batch_norm"] = choose.random() < 0.3
+        options["adapter_attn_dim"] = choose.choice((None, None, 8))
     else:
         options["adapter_attn_dim"] = choose.choice((None, None, 8))
         if choose.random() < 0.4:
@@ -67,18 +68,49 @@ def small_config(family: str, seed: int) -> Any:
     return FAMILIES[family][0](**options)
 
 
-def random_model(config: Any, *, seed: int, head: bool = True) -> Any:
-    """The reference model with every weight random, and logits of order 1 to 10."""
+def random_model(
+    config: Any, *, seed: int, head: bool = True, architecture: str | None = None
+) -> Any:
+    """The reference model with every weight random, and logits of order 1 to 10.
+
+    Args:
+        config: of the model.
+        seed: of all weights.
+        head: False for the base model, True for the CTC model.
+        architecture: the class of another head.
+    """
     torch.manual_seed(seed)
-    model = FAMILIES[config.model_type][1 if head else 2](config).eval()
+    model_class = FAMILIES[config.model_type][1 if head else 2]
+    model = (getattr(transformers, architecture) if architecture else model_class)(config).eval()
+    base = f"{model.base_model_prefix}."
     with torch.no_grad():
         for name, value in model.state_dict().items():
             if name.endswith("running_var"):
                 value.uniform_(0.5, 2.0)
             elif value.is_floating_point() and not name.endswith("weight"):
                 value.add_(0.1 * torch.randn_like(value))  # biases, means, the weight norm's parts
-        if head:
+            elif architecture and not name.startswith(base):
+                value.normal_(0, 2 / value.shape[-1] ** 0.5)
+        if head and not architecture:
             model.lm_head.weight.normal_(0, 3 / model.lm_head.in_features**0.5)
+    return model
+
+
+def norm_last_state(model: Any) -> Any:
+    """The model, whose last hidden state is taken after the final layer norm.
+
+    Transformers up to 5.8 and s3prl take it there, and so does asrkit; 5.23 takes a stable model's
+    before that norm, which changes `use_weighted_layer_sum`.
+    """
+
+    def normed(base: Any, _: Any, output: Any) -> Any:
+        if output.hidden_states is not None:
+            last = base.encoder.layer_norm(output.hidden_states[-1])
+            output.hidden_states = (*output.hidden_states[:-1], last)
+        return output
+
+    if model.config.do_stable_layer_norm:
+        model.base_model.register_forward_hook(normed)
     return model
 
 

@@ -64,7 +64,7 @@ def compare_outputs(model, expected_model, values: torch.Tensor) -> dict[str, fl
     return {
         "logits": difference(found.logits, expected.logits),
         "hidden": max(difference(a, b) for a, b in zip(found.hidden_states, states, strict=True)),
-        "size": float(expected.logits.abs().max()),
+        "|logits|": float(expected.logits.abs().max()),
     }
 
 
@@ -96,12 +96,12 @@ def check_against_reference(name, expected_model, folder, values, record) -> Non
     model = asrkit.load_model(str(folder))
     result = compare_outputs(model, expected_model, values)
     with torch.inference_mode():
-        result["same"] = same_decoding(folder, expected_model(values).logits[0])
+        result["same text"] = same_decoding(folder, expected_model(values).logits[0])
     record(name, result)
 
     assert result["logits"] <= TOLERANCE
     assert result["hidden"] <= TOLERANCE
-    assert result["same"]
+    assert result["same text"]
 
 
 @pytest.mark.parametrize(("family", "seed"), SMALL)

@@ -1,0 +1,177 @@
+"""`asrkit translate`: speech of one language in, text of another out."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Annotated
+
+import typer
+
+from asrkit.cli import _shared as shared
+from asrkit.cli.transcribe import DEMO_NOTE as SOURCE_DEMO_NOTE
+from asrkit.options import (
+    DEMO_TRANSLATOR,
+    GenerationOptions,
+    ModelOptions,
+    SegmentOptions,
+    TranslateOptions,
+)
+
+_MODEL = ModelOptions()
+_OPTIONS = TranslateOptions()
+_GENERATE = GenerationOptions()
+_SEGMENTS = SegmentOptions()
+_TRANSLATION = "Translation"
+
+DEMO_NOTE = (
+    "note: no --model given; the embedded demo model translates times, dates, numbers and simple "
+    "commands in synthetic English to French or German. For real speech: --model "
+    "facebook/s2t-medium-mustc-multilingual-st"
+)
+
+
+def translate(
+    inputs: shared.Inputs = None,
+    recursive: shared.Recursive = False,
+    files_from: shared.FilesFrom = None,
+    audio_column: shared.AudioColumn = "audio_filepath",
+    text_column: shared.TextColumn = "text",
+    id_column: shared.IdColumn = "id",
+    channel: shared.Channel = _OPTIONS.channel,
+    model: Annotated[str | None, shared.model_option(DEMO_TRANSLATOR)] = None,
+    revision: shared.Revision = _MODEL.revision,
+    device: shared.Device = _MODEL.device,
+    dtype: shared.Dtype = _MODEL.dtype,
+    cache_dir: shared.CacheDir = _MODEL.cache_dir,
+    offline: shared.Offline = _MODEL.offline,
+    target_lang: Annotated[
+        str | None,
+        typer.Option(
+            metavar="CODE",
+            help="Language to write, of a model that writes several; an unknown one lists them.",
+            show_default="what the model's files say",
+            rich_help_panel=_TRANSLATION,
+        ),
+    ] = _OPTIONS.target_language,
+    source_text: Annotated[
+        bool,
+        typer.Option(
+            "--source-text",
+            metavar="",
+            help="Add what was said, as a CTC model hears it.",
+            rich_help_panel=_TRANSLATION,
+        ),
+    ] = False,
+    source_model: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SOURCE",
+            help="The CTC model of --source-text, which it implies.",
+            show_default=ModelOptions.model,
+            rich_help_panel=_TRANSLATION,
+        ),
+    ] = _OPTIONS.source_model,
+    chunk_length: Annotated[
+        float,
+        typer.Option(
+            metavar="SECONDS",
+            help="Longer audio is cut in pauses into pieces no longer than this.",
+            rich_help_panel=_TRANSLATION,
+        ),
+    ] = _OPTIONS.chunk_length,
+    beam_width: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            metavar="N",
+            help="Texts kept after each token; 1 is greedy.",
+            show_default="the model's own",
+            rich_help_panel=shared.GENERATION,
+        ),
+    ] = _GENERATE.beam_width,
+    length_penalty: shared.LengthPenalty = _GENERATE.length_penalty,
+    max_new_tokens: shared.MaxNewTokens = _GENERATE.max_new_tokens,
+    no_repeat_ngram: shared.NoRepeatNgram = _GENERATE.no_repeat_ngram_size,
+    n_best: Annotated[
+        int,
+        typer.Option(
+            min=1,
+            metavar="N",
+            help="Texts in json and jsonl, with their scores.",
+            rich_help_panel=shared.GENERATION,
+        ),
+    ] = _GENERATE.n_best,
+    formats: shared.Formats = None,
+    output: shared.Output = "-",
+    max_line_width: shared.MaxLineWidth = _SEGMENTS.max_line_width,
+    max_words_per_line: shared.MaxWordsPerLine = _SEGMENTS.max_words_per_line,
+    batch_size: shared.BatchSize = _OPTIONS.batch_size,
+    threads: shared.Threads = None,
+    dry_run: shared.DryRun = False,
+    quiet: shared.Quiet = False,
+    verbose: shared.Verbose = False,
+    debug: shared.Debug = False,
+) -> int:
+    """Translate speech to text of another language.
+
+    One input prints its translation; several print path<TAB>text lines, in order.
+    With --source-text what was said stands before it, or above it in subtitles.
+
+    Examples:
+      asrkit translate talk.mp3 --target-lang fr
+      asrkit translate talk.mp3 -m facebook/s2t-wav2vec2-large-en-de -o talk.srt
+      asrkit translate talks/ -r --source-text -f srt,json -o translations/
+    """
+    from asrkit.formats import render
+    from asrkit.outputs import Target
+
+    console = shared.Console(is_quiet=quiet, is_verbose=verbose)
+    if source_text and source_model is None:
+        source_model = ModelOptions.model
+    options = TranslateOptions(
+        target_language=target_lang,
+        source_model=source_model,
+        chunk_length=chunk_length,
+        batch_size=batch_size,
+        channel=channel,
+        generation=GenerationOptions(
+            beam_width, length_penalty, max_new_tokens, no_repeat_ngram, n_best
+        ),
+    )
+    source = ModelOptions(model or DEMO_TRANSLATOR, revision, device, dtype, cache_dir, offline)
+    segments = SegmentOptions(max_line_width=max_line_width, max_words_per_line=max_words_per_line)
+    items, is_single = shared.read_inputs(
+        inputs,
+        recursive=recursive,
+        files_from=files_from,
+        audio_column=audio_column,
+        text_column=text_column,
+        id_column=id_column,
+    )
+    target = Target.parse(output, formats, is_single=is_single)
+    target.check(items, has_times=True)
+    if console.is_settled(items, target, source, options, dry_run=dry_run):
+        return console.exit_code()
+
+    from asrkit.models.runtime import set_num_threads
+    from asrkit.tasks.generator import Generator
+    from asrkit.tasks.recognizer import load_second
+    from asrkit.tasks.translate import translate_stream
+
+    if threads is not None:
+        set_num_threads(threads)
+    if model is None:
+        console.say(DEMO_NOTE)
+    if source_model == ModelOptions.model:
+        console.say(SOURCE_DEMO_NOTE.replace("--model", "--source-model"))
+    generator = Generator.load(source)
+    console.detail(generator.describe())
+    results = translate_stream(
+        items,
+        generator,
+        options,
+        hearer=load_second(source_model, source),
+        on_progress=console.advance,
+    )
+    console.write_results(items, target, partial(render, options=segments), results)
+    return console.exit_code()
