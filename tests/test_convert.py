@@ -366,6 +366,7 @@ def test_dictionary_that_does_not_fit_is_refused(tmp_path, lines, message):
         ([1], "it holds list"),
         ({"Downstream": {"x": torch.zeros(1)}}, "--base SOURCE"),
         ({"model": {}, "cfg": {"model": {"w2v_path": "x.pt"}}}, "without the settings of its"),
+        ({1: 2, "encoder.transformer.layers.0.x": 3}, "not laid out as torchaudio does"),
         ({"model": {}, "args": 3}, "its settings are a int"),
         ({"model": {"x.y": torch.zeros(1)}, "args": {"arch": "wav2vec2"}}, "x.y has no place"),
     ],

@@ -47,7 +47,11 @@ def read_original(path: Path, companions: Companions) -> UnsavedCheckpoint:
         contents, tensors, files = origin.convert(content, companions)
     except CheckpointError as error:
         raise error.about(str(path)) from error
-    config = contents["config.json"] | companions.config
+    except Exception as error:  # a tensor or setting of another kind surfaces as any exception
+        raise CheckpointError(
+            f"{path}: not laid out as {name} does: {type(error).__name__}: {error}"
+        ) from error
+    config = contents[CONFIG] | companions.config
     names = config.get("id2label")
     if isinstance(names, dict) and all(str(index).isdecimal() for index in names):
         config["label2id"] = {str(label): int(index) for index, label in names.items()}

@@ -27,6 +27,7 @@ from asrkit.models.originals.layout import (
     find_sentencepiece,
     find_tokens,
     text_files,
+    unnamed_labels,
 )
 from asrkit.models.wav2vec2 import spell_weight_norm
 from asrkit.safe_pickle import plain
@@ -182,9 +183,8 @@ def _encoder(
         files = ctc_files(find_tokens(config["vocab_size"], companions, stored=stored))
     elif "classifier.weight" in renamed:
         num_labels, width = renamed["classifier.weight"].shape
-        labels = {str(index): f"LABEL_{index}" for index in range(num_labels)}
         config |= {"architectures": [f"{class_name}ForSequenceClassification"]}
-        config |= {"id2label": labels, "classifier_proj_size": width}
+        config |= {"id2label": unnamed_labels(num_labels), "classifier_proj_size": width}
     elif "project_q.weight" in renamed:
         # transformers keeps the encoder of every head under its name.
         renamed = {
@@ -197,9 +197,9 @@ def _encoder(
     else:
         config |= {"architectures": [f"{class_name}Model"]}
     config |= {"bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0}
-    preprocessor = _waveforms(config, task) | {"processor_class": "Wav2Vec2Processor"}
-    if not files:
-        preprocessor.pop("processor_class")
+    preprocessor = _waveforms(config, task)
+    if files:
+        preprocessor["processor_class"] = "Wav2Vec2Processor"
     return files | {"config.json": config, "preprocessor_config.json": preprocessor}, renamed, {}
 
 

@@ -103,6 +103,11 @@ def text_files(tokens: list[str], tokenizer_class: str, **settings: Any) -> dict
     }
 
 
+def unnamed_labels(count: int) -> dict[str, str]:
+    """The classes of a head whose file does not name them."""
+    return {str(index): f"LABEL_{index}" for index in range(count)}
+
+
 def _indexed(tokens: list[str]) -> dict[str, int]:
     indices = {token: index for index, token in enumerate(tokens)}
     if len(indices) < len(tokens):

@@ -12,7 +12,7 @@ from typing import Any
 from torch import Tensor
 
 from asrkit.errors import CheckpointError
-from asrkit.models.originals.layout import WAVEFORMS, Companions, Parts
+from asrkit.models.originals.layout import WAVEFORMS, Companions, Parts, unnamed_labels
 from asrkit.models.wav2vec2 import Wav2Vec2Config
 
 _TDNN = "model.framelevel_feature_extractor.module."
@@ -101,8 +101,7 @@ def _shapes(kind: str, tensors: Mapping[str, Tensor]) -> dict[str, Any]:
     if classes is None or classes.dim() != 2:
         raise CheckpointError("the last layer of the head is missing")
     num_labels = classes.shape[1] if kind == "ForXVector" else len(classes)
-    labels = {str(index): f"LABEL_{index}" for index in range(num_labels)}
-    config: dict[str, Any] = {"id2label": labels}
+    config: dict[str, Any] = {"id2label": unnamed_labels(num_labels)}
     if kind == "ForSequenceClassification":
         config["classifier_proj_size"] = tensors["classifier.weight"].shape[1]
     if kind == "ForXVector":
