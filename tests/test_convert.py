@@ -380,6 +380,15 @@ def test_file_of_nothing_known_says_what_it_holds(tmp_path, content, message):
     assert message in result.stderr
 
 
+def test_sentencepiece_model_that_is_not_there_is_named(tmp_path):
+    original = originals.build("speech_to_text", tmp_path)
+
+    result = run(original.path, tmp_path / "out", "--sentencepiece", "nowhere.model")
+
+    assert result.exit_code == 4
+    assert "nowhere.model: no such file" in result.stderr
+
+
 def test_link_out_of_the_directory_is_not_followed(tmp_path):
     source = tiny_model(folder=tmp_path / "source")
     (tmp_path / "secret").write_text("secret")

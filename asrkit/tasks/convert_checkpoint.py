@@ -68,7 +68,7 @@ def convert_checkpoint(
     Args:
         output: a folder that does not exist, or is empty; it appears when it is complete.
         model: its `model` is the source: Hub id, directory, embedded model, or a file that fairseq,
-            torchaudio or s3prl wrote.
+            torchaudio or s3prl wrote; its `language` names an adapter to fetch from the Hub.
         options: how.
 
     Raises:

@@ -125,6 +125,7 @@ def checkpoint(
         ),
     ] = _CONVERT.config,
     revision: shared.Revision = _MODEL.revision,
+    language: shared.Language = _MODEL.language,
     cache_dir: shared.CacheDir = _MODEL.cache_dir,
     offline: shared.Offline = _MODEL.offline,
     quiet: shared.Quiet = False,
@@ -134,7 +135,8 @@ def checkpoint(
 
     No code of the source runs: files are read as tensors and settings, and nothing else.
 
-    The folder appears when it is complete.
+    The folder appears when it is complete. Of a multilingual model it holds every language that is
+    on this disk; from the Hub, --language fetches one more than the weights hold.
 
     Examples:
       asrkit convert checkpoint facebook/wav2vec2-base-960h small --dtype float16 --check
@@ -144,7 +146,7 @@ def checkpoint(
     from asrkit.tasks.convert_checkpoint import convert_checkpoint
 
     console = shared.Console(is_quiet=quiet)
-    model = ModelOptions(source, revision, cache_dir=cache_dir, offline=offline)
+    model = ModelOptions(source, revision, cache_dir=cache_dir, offline=offline, language=language)
     options = ConvertOptions(
         dtype,
         shard_size,

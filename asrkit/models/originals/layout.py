@@ -153,7 +153,12 @@ def find_sentencepiece(companions: Companions) -> Path:
     Raises:
         CheckpointError: there is none, or several.
     """
-    return companions.sentencepiece or _only_file(companions.folder, "*.model", "--sentencepiece")
+    path = companions.sentencepiece
+    if path is None:
+        return _only_file(companions.folder, "*.model", "--sentencepiece")
+    if not path.is_file():
+        raise CheckpointError(f"{path}: no such file, expected a SentencePiece model")
+    return path
 
 
 def _only_file(folder: Path, pattern: str, option: str) -> Path:
