@@ -366,7 +366,17 @@ def test_dictionary_that_does_not_fit_is_refused(tmp_path, lines, message):
         ([1], "it holds list"),
         ({"Downstream": {"x": torch.zeros(1)}}, "--base SOURCE"),
         ({"model": {}, "cfg": {"model": {"w2v_path": "x.pt"}}}, "without the settings of its"),
-        ({1: 2, "encoder.transformer.layers.0.x": 3}, "not laid out as torchaudio does"),
+        ({1: 2, "encoder.transformer.layers.0.x": 3}, "1 is a int, expected a tensor"),
+        (
+            {
+                "args": {"conv_kernel_sizes": "five"},
+                "model": {
+                    "encoder.subsample.conv_layers.0.weight": torch.zeros(1),
+                    "decoder.embed_tokens.weight": torch.zeros(5, 2),
+                },
+            },
+            "not laid out as fairseq does: ValueError: ",
+        ),
         ({"model": {}, "args": 3}, "its settings are a int"),
         ({"model": {"x.y": torch.zeros(1)}, "args": {"arch": "wav2vec2"}}, "x.y has no place"),
     ],
@@ -496,6 +506,14 @@ def archive(change: object, **how: object) -> bytes:
     return rezip(ZIP, change, **how)
 
 
+def with_storage(data: bytes) -> bytes:
+    """The pickle and eight bytes for its tensors."""
+    out = io.BytesIO(as_zip(data))
+    with zipfile.ZipFile(out, "a") as file:
+        file.writestr("archive/data/0", bytes(8))
+    return out.getvalue()
+
+
 DAMAGED = {
     "tar": tar(pickle.dumps(TOUCH, 2)),
     "zip bomb": archive(lambda n, d: (n, d + bytes(10**7)), compression=zipfile.ZIP_DEFLATED),
@@ -503,8 +521,9 @@ DAMAGED = {
     "absolute path": archive(lambda n, d: (f"/tmp/{n}", d)),
     "drive": archive(lambda n, d: (f"C:/{n}", d)),
     "storage shorter than it says": archive(lambda n, d: (n, d[:4] if "/data/" in n else d)),
-    "tensor beyond its storage": as_zip(rebuilt(2, 0, (3,), (1,))),
-    "tensor of 2**124 numbers": as_zip(rebuilt(2, 0, (2**62, 2**62), (0, 0))),
+    "tensor beyond its storage": with_storage(rebuilt(2, 0, (3,), (1,))),
+    "tensor of 2**124 numbers": with_storage(rebuilt(2, 0, (2**62, 2**62), (0, 0))),
+    "storage of a terabyte": with_storage(rebuilt(2**38, 0, (2,), (1,))),
     "truncated zip": ZIP[:-30],
     "truncated pickle": LEGACY[:100],
     "not a pickle": NOISE,
