@@ -12,6 +12,7 @@ transformers = pytest.importorskip("transformers")
 
 import torch  # noqa: E402
 
+import asrkit  # noqa: E402
 from asrkit.models.runtime import probe  # noqa: E402
 from asrkit.options import ModelOptions  # noqa: E402
 from asrkit.tasks.convert_checkpoint import convert_checkpoint  # noqa: E402
@@ -60,6 +61,24 @@ def test_reference_loads_the_result_and_gives_the_same_numbers(name, tmp_path, c
     with capsys.disabled():
         print(f"\n{name:24} {difference:.1e} of {np.abs(expected).max():.1f}", end=" ")
     assert difference < 1e-4
+
+
+@pytest.mark.parametrize("dtype", [None, "float16", "bfloat16"])
+def test_reference_loads_shards_merged_weights_and_other_dtypes(dtype, tmp_path):
+    name = "speech_to_text_2" if HAS_SPEECH_TO_TEXT_2 else "hubert_ctc"
+    options = {"merge_weight_norm": True, "shard_size": 20_000, "dtype": dtype}
+    original = originals.build(name, tmp_path, **options)
+    out = tmp_path / "out"
+    convert_checkpoint(out, ModelOptions(str(original.path)), original.options)
+    config = json.loads((out / "config.json").read_text())
+
+    model = getattr(transformers, config["architectures"][0]).from_pretrained(out)
+
+    values = model_input(original.model)
+    found = reference_output(model.float().eval(), values, 8)
+    expected = probe(asrkit.load_model(str(out)), values)
+    assert len(list(out.glob("model-*.safetensors"))) > 1
+    assert float(np.abs(found[: len(expected)] - expected).max()) < 1e-4
 
 
 @pytest.mark.parametrize("name", NAMES)
