@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from asrkit.errors import AsrkitError as AsrkitError
     from asrkit.models.runtime import load_model as load_model
     from asrkit.options import DecodingOptions as DecodingOptions
+    from asrkit.options import EvaluateOptions as EvaluateOptions
     from asrkit.options import GenerationOptions as GenerationOptions
     from asrkit.options import ModelOptions as ModelOptions
     from asrkit.options import TranscribeOptions as TranscribeOptions
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from asrkit.tasks.align import align as align
     from asrkit.tasks.classify import classify as classify
     from asrkit.tasks.embed import embed as embed
+    from asrkit.tasks.evaluate import evaluate as evaluate
     from asrkit.tasks.generator import Generator as Generator
     from asrkit.tasks.recognizer import Recognizer as Recognizer
     from asrkit.tasks.transcribe import transcribe as transcribe
@@ -33,6 +35,7 @@ _HOMES = {
     "DecodingOptions": "asrkit.options",
     "GenerationOptions": "asrkit.options",
     "Generator": "asrkit.tasks.generator",
+    "EvaluateOptions": "asrkit.options",
     "ModelOptions": "asrkit.options",
     "Recognizer": "asrkit.tasks.recognizer",
     "TranscribeOptions": "asrkit.options",
@@ -41,6 +44,7 @@ _HOMES = {
     "align": "asrkit.tasks.align",
     "classify": "asrkit.tasks.classify",
     "embed": "asrkit.tasks.embed",
+    "evaluate": "asrkit.tasks.evaluate",
     "load_model": "asrkit.models.runtime",
     "read_audio": "asrkit.audio",
     "transcribe": "asrkit.tasks.transcribe",
@@ -51,6 +55,7 @@ __all__ = [
     "AsrkitError",
     "Audio",
     "DecodingOptions",
+    "EvaluateOptions",
     "GenerationOptions",
     "Generator",
     "ModelOptions",
@@ -62,6 +67,7 @@ __all__ = [
     "align",
     "classify",
     "embed",
+    "evaluate",
     "load_model",
     "read_audio",
     "transcribe",

@@ -14,7 +14,7 @@ import math
 import os
 import stat
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import PurePath
@@ -58,9 +58,9 @@ class FailedInput:
 class _Columns:
     """Names of a manifest's fields."""
 
-    audio: str
-    text: str
-    id: str
+    audio: str = "audio_filepath"
+    text: str = "text"
+    id: str = "id"
     offset: str = "offset"
     duration: str = "duration"
 
@@ -243,6 +243,25 @@ def _paths(lines: Iterable[bytes], separator: bytes) -> Iterator[str]:
             yield os.fsdecode(path)
 
 
+def read_rows(
+    stream: IO[str], path: str, *, is_jsonl: bool
+) -> Iterator[tuple[int, dict[str, Any] | ManifestError]]:
+    """The rows of a table as they stand there, whatever its columns are.
+
+    Args:
+        stream: the table; without `is_jsonl` tab-separated if the name of `path` says so, else
+            comma-separated.
+        path: names it in messages.
+        is_jsonl: it holds one JSON object a line.
+
+    Yields:
+        The line number of each row with its fields, or with what is wrong with it.
+    """
+    if is_jsonl:
+        return _read_jsonl(stream, path, _Columns())
+    return _read_table(stream, path, None)
+
+
 def _read_manifest(path: str, suffix: str, columns: _Columns) -> Iterator[AudioInput | FailedInput]:
     rows = _read_jsonl if suffix == ".jsonl" else _read_table
     num_rows = 0
@@ -296,9 +315,12 @@ def _read_jsonl(
 
 
 def _read_table(
-    stream: IO[str], path: str, columns: _Columns
+    stream: IO[str], path: str, columns: _Columns | None
 ) -> Iterator[tuple[int, dict[str, Any] | ManifestError]]:
-    """CSV with quotes as RFC 4180 has them; TSV without, for transcripts hold single quotes."""
+    """CSV with quotes as RFC 4180 has them; TSV without, for transcripts hold single quotes.
+
+    Without columns, any header will do and all cells stay text.
+    """
     first = stream.readline()
     error = _encoding_error(first, f"{_shown(path)}:1")
     if error is not None:
@@ -328,7 +350,7 @@ def _read_table(
             continue
         error = _encoding_error("".join(row), place)
         if header is None:
-            if columns.audio not in row:
+            if columns is not None and columns.audio not in row:
                 yield (
                     line,
                     error
@@ -347,7 +369,8 @@ def _read_table(
                 ManifestError(f"{place}: found {len(row)} columns, expected {len(header)}"),
             )
         else:
-            yield line, _numbers_parsed(dict(zip(header, row, strict=True)), columns)
+            cells: dict[str, Any] = dict(zip(header, row, strict=True))
+            yield line, cells if columns is None else _numbers_parsed(cells, columns)
 
 
 def _numbers_parsed(row: dict[str, Any], columns: _Columns) -> dict[str, Any]:
@@ -388,6 +411,7 @@ def _manifest_input(
         raise error
     offset = _number(row, columns.offset, place)
     duration = _number(row, columns.duration, place)
+    used = {columns.audio, columns.text, columns.id, columns.offset, columns.duration}
     if duration == 0:
         raise ManifestError(f"{place}: {columns.duration} is 0, expected seconds above 0")
     # An absolute path stays as it is.
@@ -399,7 +423,17 @@ def _manifest_input(
         id=full_path if id_ is None else str(id_),
         text=text,
         name=_name_below(path, "" if not os.path.isabs(path) else None),
+        labels=labels_of(row, used),
     )
+
+
+def labels_of(row: Mapping[str, Any], used: Collection[str]) -> dict[str, str]:
+    """The other fields of a row, as text: speaker, data set, whatever there is to group by."""
+    return {
+        name: str(value)
+        for name, value in row.items()
+        if name not in used and isinstance(value, (str, int, float))
+    }
 
 
 def _number(row: dict[str, Any], column: str, place: str) -> float | None:

@@ -25,6 +25,8 @@ TOLERANCES = {"float32": 1e-4, "float16": 0.05, "bfloat16": 0.5}
 # The embedded models that commands take where none is named
 DEMO_RECOGNIZER, DEMO_TRANSLATOR = "demo-en", "demo-translate"
 DEMO_KEYWORDS, DEMO_SPEAKER = "demo-keywords", "demo-speaker"
+MISSING = ("error", "empty", "skip")
+IDS = ("auto", "none", "first", "last", "tab")
 
 
 @dataclass(frozen=True)
@@ -396,3 +398,81 @@ class ConvertOptions:
             raise UsageError(f"a tolerance of {self.tolerance} is below 0")
         if (self.audio is not None or self.tolerance is not None) and not self.check:
             raise UsageError("audio or a tolerance, and nothing to check", hint="--check")
+
+
+@dataclass(frozen=True)
+class TableOptions:
+    """Where references and hypotheses stand in their files.
+
+    Attributes:
+        ref_column: field of a table that holds the reference.
+        hyp_column: field that holds the hypothesis; a table without it has it in `ref_column`.
+        id_column: field that names the utterance; its audio does where there is none.
+        audio_column: field that holds the path of the audio, relative to the table.
+        time_column: field that holds the seconds which a recognizer took.
+        ids: where ids stand in lines of text: none, first (Kaldi), last (in brackets, trn), tab
+            (before a tab), or auto, which looks.
+    """
+
+    ref_column: str = "text"
+    hyp_column: str = "pred_text"
+    id_column: str = "id"
+    audio_column: str = "audio_filepath"
+    time_column: str = "seconds"
+    ids: str = "auto"
+
+    def __post_init__(self) -> None:
+        if self.ids not in IDS:
+            raise UsageError(f"ids {self.ids!r} is not one of {', '.join(IDS)}")
+
+
+@dataclass(frozen=True)
+class EvaluateOptions:
+    """How hypotheses are compared with references.
+
+    Attributes:
+        normalizer: names of normalisers, applied in order to both sides.
+        missing: for a reference without a hypothesis: error, empty (nothing was heard), skip.
+        by: columns to group by.
+        resample: column whose groups are drawn as a whole for intervals; None draws utterances.
+        confidence: level of intervals, in percent.
+        bootstrap: corpora to draw for intervals; 0 leaves them out.
+        seed: of the drawing.
+        confusions: how many of the most frequent confusions to report.
+        normalizer_report: count what the normalisers changed.
+        baseline: JSON report of an earlier run.
+        fail_above: a higher word error rate is a failed check.
+        fail_cer_above: a higher character error rate is one.
+        fail_regression: so many percentage points above the baseline is one.
+        texts: where the texts stand in their files.
+    """
+
+    normalizer: tuple[str, ...] = ()
+    missing: str = "error"
+    by: tuple[str, ...] = ()
+    resample: str | None = None
+    confidence: float = 95.0
+    bootstrap: int = 1000
+    seed: int = 0
+    confusions: int = 20
+    normalizer_report: bool = False
+    baseline: str | None = None
+    fail_above: float | None = None
+    fail_cer_above: float | None = None
+    fail_regression: float | None = None
+    texts: TableOptions = field(default_factory=TableOptions)
+
+    def __post_init__(self) -> None:
+        if self.missing not in MISSING:
+            raise UsageError(f"missing {self.missing!r} is not one of {', '.join(MISSING)}")
+        if not 0 < self.confidence < 100:
+            raise UsageError(f"a confidence of {self.confidence:g} % is not between 0 and 100")
+        if self.bootstrap < 0 or self.confusions < 0 or self.seed < 0:
+            raise UsageError("bootstrap, seed and confusions must not be below 0")
+        for limit in (self.fail_above, self.fail_cer_above):
+            if limit is not None and not 0 <= limit <= 1:
+                raise UsageError(
+                    f"a limit of {limit:g} is not between 0 and 1", hint="0.12 is 12 percent"
+                )
+        if self.fail_regression is not None and self.baseline is None:
+            raise UsageError("a regression needs a baseline", hint="--baseline old.json")

@@ -55,6 +55,7 @@ class AudioInput:
         id: the name of this input in results; the path when nothing else was given.
         text: the reference text a manifest gave, if any.
         name: path below the argument that named it, from which output files take theirs.
+        labels: the other fields of its row in a manifest, as text.
     """
 
     path: str
@@ -63,6 +64,7 @@ class AudioInput:
     id: str = ""
     text: str | None = None
     name: str = ""
+    labels: Mapping[str, str] = field(default_factory=dict, compare=False)
 
     @property
     def source(self) -> str:

@@ -257,6 +257,11 @@ def evaluation_trials(
         strings = [recordings.string(name, rng.sample(range(10), 5), rng)[1] for name in people]
         pairs = _pairs(people, 1000, rng, groups=[None] * len(people))
         sets["five real people saying digits"] = TrialSet(strings, pairs)
+    new = [at for at, voice in enumerate(voices) if voice not in (*VARIANTS, *MORE_VARIANTS)]
+    sets["the first row's, of voices that demo-keywords has not heard"] = TrialSet(
+        [clips[at] for at in new],
+        _pairs([speakers[at] for at in new], 1000, rng, groups=[sexes[at] for at in new]),
+    )
     return sets
 
 

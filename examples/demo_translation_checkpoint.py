@@ -230,12 +230,12 @@ data, neither its English nor its translations; no unknown voice was either.
 {rows}
 
 The sentences are drawn from the grammar and held out by a checksum of their English, one in forty.
-The known voices are six English accents of espeak-ng in {num_variants} variants, a few of them
-harder to understand than the unknown ones, and rms, slt and kal16 of flite. Unknown are the
-variants f4, m5 and Andy and the Scottish accent of espeak-ng, and awb of flite, which is made from
-a real Scottish speaker and sounds like no voice of the training data.
+The known voices are six English accents of espeak-ng in {num_variants} variants, and rms, slt and kal16 of
+flite. Unknown are the variants f4, m5 and Andy and the Scottish accent of espeak-ng, and awb of
+flite, which is made from a real Scottish speaker.
 
-Much silence around a sentence confuses the model, because features are normalised over the clip.
+In the second row each clip has a second of digital silence on either side. Training heard no more,
+and features are normalised over the clip, so longer silence costs accuracy.
 
 ## How it was made
 

@@ -74,8 +74,8 @@ def evaluation_sets(count: int = 250, seed: int = 7) -> dict[str, list[Clip]]:
     unknown = spoken(HELD_OUT_ESPEAK)
     return {
         "unknown espeak voices": unknown,
-        "the same, between 0.5 s of silence": [
-            replace(clip, samples=np.pad(clip.samples, SAMPLE_RATE // 2)) for clip in unknown
+        "the same, between seconds of silence": [
+            replace(clip, samples=np.pad(clip.samples, SAMPLE_RATE)) for clip in unknown
         ],
         "known voices": spoken(None),
         "unknown flite voice": spoken(HELD_OUT_FLITE),

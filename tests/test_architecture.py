@@ -15,16 +15,25 @@ ROOT = Path(asrkit.__file__).parent
 # Rooms by floor, lowest first. A room imports from lower floors and from its own.
 FLOORS = (
     {"errors", "options", "types"},
-    {"audio", "ctc", "decoders", "formats", "frontend", "inputs", "normalize", "outputs", "plot"}
-    | {"pauses", "report", "safe_pickle", "scoring", "segmentation", "spelling", "text"}
-    | {"verification"},
+    {"audio", "corpus", "ctc", "decoders", "formats", "frontend", "inputs", "normalize", "outputs"}
+    | {"pauses", "plot", "report", "safe_pickle", "scoring", "segmentation", "significance"}
+    | {"spelling", "text", "verification"},
     {"checkpoint", "models", "seq2seq"},
     {"batch", "tasks"},
     {"cli"},
     {"__main__"},
 )
 TORCH_ROOMS = {"checkpoint", "models", "safe_pickle", "seq2seq"}
-HEAVY = {"torch", "numpy", "huggingface_hub", "pydantic", "soundfile", "soxr", "safetensors"}
+HEAVY = {
+    "torch",
+    "numpy",
+    "jiwer",
+    "huggingface_hub",
+    "pydantic",
+    "soundfile",
+    "soxr",
+    "safetensors",
+}
 
 
 def room_of(path: Path) -> str:
@@ -79,6 +88,7 @@ def test_only_the_model_rooms_import_torch(path):
         ["embed", "--help"],
         ["models", "info", "--help"],
         ["convert", "checkpoint", "--help"],
+        ["eval-wer", "--help"],
     ],
 )
 def test_help_imports_nothing_heavy(arguments):

@@ -17,10 +17,10 @@ from asrkit.verification import cosine, read_trials
 sys.path.insert(0, str(Path(__file__).parents[1] / "examples"))
 
 import demo_speakers as speakers
+import torch
+import train_demo_speaker as recipe
 
 EXAMPLES = Path(speakers.__file__).parent
-
-TRIALS = read_trials(EXAMPLES / "trials.txt")
 
 
 @pytest.fixture(scope="module")
@@ -29,8 +29,13 @@ def embedder():
 
 
 @pytest.fixture(scope="module")
-def vectors(embedder):
-    names = sorted({name for trial in TRIALS for name in (trial.enroll, trial.test)})
+def trials():
+    return read_trials(EXAMPLES / "trials.txt")
+
+
+@pytest.fixture(scope="module")
+def vectors(embedder, trials):
+    names = sorted({name for trial in trials for name in (trial.enroll, trial.test)})
     results = asrkit.embed([EXAMPLES / name for name in names], embedder)
     return {name: result.vector for name, result in zip(names, results, strict=True)}
 
@@ -39,10 +44,10 @@ def test_the_trials_name_every_speaker_clip(vectors):
     assert set(vectors) == {f"speakers/{path.name}" for path in (EXAMPLES / "speakers").iterdir()}
 
 
-def test_one_voice_is_more_like_itself_than_like_any_other(vectors):
+def test_one_voice_is_more_like_itself_than_like_any_other(vectors, trials):
     scores = {True: [], False: []}
 
-    for trial in TRIALS:
+    for trial in trials:
         scores[trial.is_target].append(cosine(vectors[trial.enroll], vectors[trial.test]))
 
     assert min(scores[True]) > max(scores[False])
@@ -84,3 +89,20 @@ def test_people_differ_from_one_another():
     people = speakers.training_people()
 
     assert len(set(people)) == len(people)
+
+
+def test_folding_the_batch_norm_changes_no_embedding():
+    learner = recipe.build_learner(4, start="demo-keywords", seed=0)
+    values, labels = torch.randn(4, 8000), torch.tensor([0, 0, 1, 1])
+
+    class Batches:
+        def draw(self, progress):
+            return values, labels
+
+    folded = recipe.fold_norm(learner.state_dict(), Batches())
+
+    with torch.inference_mode():
+        expected = learner(values, labels=labels).embeddings
+        plain = recipe.Wav2Vec2ForXVector(learner.config)
+        plain.load_state_dict(folded)
+        torch.testing.assert_close(plain(values).embeddings, expected, atol=1e-3, rtol=1e-3)

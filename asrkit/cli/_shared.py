@@ -365,6 +365,10 @@ class Console:
         """Something that a result should be read with; silent with --quiet."""
         self.say(f"warning: {message}")
 
+    def complain(self, message: str) -> None:
+        """A line that is said even with --quiet."""
+        self._line(message)
+
     def failure(self, error: AsrkitError) -> None:
         """One input failed; the others go on."""
         self.num_failed += 1

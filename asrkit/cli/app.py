@@ -15,6 +15,7 @@ from asrkit.cli.align import align
 from asrkit.cli.classify import classify
 from asrkit.cli.convert import app as convert
 from asrkit.cli.embed import embed
+from asrkit.cli.eval_wer import eval_wer
 from asrkit.cli.models import app as models
 from asrkit.cli.transcribe import transcribe
 from asrkit.cli.translate import translate
@@ -137,3 +138,4 @@ app.command(epilog=EPILOG)(classify)
 app.command(epilog=EPILOG)(embed)
 app.add_typer(convert, name="convert", epilog=EPILOG)
 app.add_typer(models, name="models", epilog=EPILOG)
+app.command("eval-wer", epilog=EPILOG)(eval_wer)

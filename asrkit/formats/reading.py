@@ -213,7 +213,7 @@ def read_words(path: str | Path) -> list[Word]:
         if suffix == ".json":
             words = [word for segment in read_json(text) for word in segment.words]
         elif suffix == ".ctm":
-            words = _ctm_words(text)
+            words = [word for _, _, word in ctm_words(text)]
         elif suffix == ".textgrid":
             words = _grid_words(text)
         else:
@@ -257,7 +257,12 @@ def _not_nothing(cues: list[Segment], text: str, expected: str) -> list[Segment]
     return cues
 
 
-def _ctm_words(text: str) -> list[Word]:
+def ctm_words(text: str) -> list[tuple[str, str, Word]]:
+    """The words of a CTM file, each with its recording and channel.
+
+    Raises:
+        InputError: a line is not as CTM has it.
+    """
     words = []
     for number, line in enumerate(text.splitlines(), start=1):
         fields = line.split()
@@ -265,13 +270,18 @@ def _ctm_words(text: str) -> list[Word]:
             continue
         if len(fields) < 5:
             raise InputError(f"line {number}: {len(fields)} fields, expected 5 or 6")
-        start, duration = (_finite(field, number) for field in fields[2:4])
-        score = _finite(fields[5], number) if len(fields) > 5 else 1.0
-        words.append(Word(fields[4], start, start + duration, score))
+        start, duration = (finite(field, number) for field in fields[2:4])
+        score = finite(fields[5], number) if len(fields) > 5 else 1.0
+        words.append((fields[0], fields[1], Word(fields[4], start, start + duration, score)))
     return words
 
 
-def _finite(field: str, line: int) -> float:
+def finite(field: str, line: int) -> float:
+    """A number of a line.
+
+    Raises:
+        InputError: it is none, or not finite.
+    """
     try:
         value = float(field)
     except ValueError:

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from asrkit.batch import map_in_batches
+from asrkit.audio import Chunk
 from asrkit.ctc import Emissions, FrameClock
 from asrkit.ctc.align import forced_align, with_wildcards
 from asrkit.errors import AsrkitError, InputError
@@ -26,7 +26,7 @@ from asrkit.options import AlignOptions, ModelOptions
 from asrkit.segmentation import place_words
 from asrkit.spelling import GAP, STAR, SpelledWord, Speller, lay_out
 from asrkit.tasks.calls import divide_options
-from asrkit.tasks.chunking import Chunking, Piece
+from asrkit.tasks.chunking import Chunking
 from asrkit.tasks.plausibility import Judge
 from asrkit.tasks.recognizer import Recognizer
 from asrkit.text import CTCVocabulary
@@ -137,54 +137,48 @@ def align_stream(
     frame = chunking.samples_per_frame
     texts: list[TextOf | FailedInput] = []
 
-    def pieces() -> Iterator[Piece]:
+    def audios() -> Iterator[AudioInput | Audio | FailedInput]:
         for item in inputs:
             texts.append(item)
-            yield from chunking.pieces(item.audio if isinstance(item, TextOf) else item)
+            yield item.audio if isinstance(item, TextOf) else item
 
-    def score(batch: Sequence[Piece]) -> list[NDArray[np.float32]]:
-        return chunking.score(recognizer, batch, on_progress)
+    def run(chunks: Sequence[Chunk]) -> list[tuple[NDArray[np.float32], NDArray[np.float32]]]:
+        scores = chunking.score(recognizer, chunks)
+        return list(zip(scores, map(envelope, chunks), strict=True))
 
-    parts: list[NDArray[np.float32]] = []
-    envelopes: list[NDArray[np.float32]] = []
-    num_samples = 0
-    for piece, scores in map_in_batches(
-        score, pieces(), length=lambda piece: piece.num_samples, batch_size=options.batch_size
+    def envelope(chunk: Chunk) -> NDArray[np.float32]:
+        if not keep_envelope:
+            return np.zeros(0, np.float32)
+        own = np.abs(chunk.samples[chunk.left : len(chunk.samples) - chunk.right])
+        loudest: NDArray[np.float32] = np.pad(own, (0, -len(own) % frame)).reshape(-1, frame).max(1)
+        return loudest
+
+    for result in chunking.map_inputs(
+        run, audios(), batch_size=options.batch_size, on_progress=on_progress
     ):
-        chunk = piece.chunk
-        if scores is not None and chunk is not None:
-            parts.append(scores)
-            num_samples += chunk.num_new
-            if keep_envelope:
-                own = chunk.samples[chunk.left : len(chunk.samples) - chunk.right]
-                padded = np.pad(np.abs(own), (0, -len(own) % frame))
-                envelopes.append(padded.reshape(-1, frame).max(axis=1))
-            continue
         text = texts.pop(0)
-        if isinstance(piece.item, FailedInput):
-            yield piece.item
-        elif isinstance(text, TextOf):
-            clock = chunking.clock(piece.item, num_samples)
-            emissions = Emissions(np.concatenate(parts), clock)
-            try:
-                alignment = align_emissions(
-                    emissions, text.segments, recognizer.vocabulary, options
-                )
-            except AsrkitError as error:
-                name = piece.item.source
-                yield FailedInput(name, error.about(name), piece.item.id)
-            else:
-                transcript = replace(
-                    alignment.transcript,
-                    source=piece.item.source,
-                    duration=round(num_samples / chunking.sample_rate, 3),
-                    id=piece.item.id,
-                    offset=piece.item.offset,
-                    model=recognizer.info,
-                )
-                envelope = np.concatenate(envelopes) if envelopes else alignment.envelope
-                yield replace(alignment, transcript=transcript, envelope=envelope)
-        parts, envelopes, num_samples = [], [], 0
+        if isinstance(result, FailedInput) or isinstance(text, FailedInput):
+            assert isinstance(result, FailedInput)  # for the type checker: it is the same one
+            yield result
+            continue
+        item, parts, num_samples = result
+        scores = np.concatenate([part for part, _ in parts])
+        emissions = Emissions(scores, chunking.clock(item, num_samples))
+        try:
+            alignment = align_emissions(emissions, text.segments, recognizer.vocabulary, options)
+        except AsrkitError as error:
+            yield FailedInput(item.source, error.about(item.source), item.id)
+            continue
+        transcript = replace(
+            alignment.transcript,
+            source=item.source,
+            duration=round(num_samples / chunking.sample_rate, 3),
+            id=item.id,
+            offset=item.offset,
+            model=recognizer.info,
+        )
+        loudness = np.concatenate([part for _, part in parts])
+        yield replace(alignment, transcript=transcript, envelope=loudness)
 
 
 def align_emissions(

@@ -176,20 +176,9 @@ class Chunking:
                 yield piece.item, parts, num_samples
             parts, num_samples = [], 0
 
-    def score(
-        self,
-        recognizer: Recognizer,
-        pieces: Sequence[Piece],
-        on_progress: Callable[[float], None] | None,
-    ) -> list[NDArray[np.float32]]:
-        """Run one batch: the (F, V) log-probabilities of each chunk, its context trimmed.
-
-        `on_progress`, if given, is called with the seconds of audio that are new.
-        """
-        chunks = [piece.chunk for piece in pieces if piece.chunk is not None]
+    def score(self, recognizer: Recognizer, chunks: Sequence[Chunk]) -> list[NDArray[np.float32]]:
+        """Run one batch: the (F, V) log-probabilities of each chunk, its context trimmed."""
         log_probs = recognizer.log_probs([chunk.samples for chunk in chunks])
-        if on_progress is not None:
-            on_progress(sum(chunk.num_new for chunk in chunks) / self.sample_rate)
         return [self.trim(*pair) for pair in zip(log_probs, chunks, strict=True)]
 
     def clock(self, item: AudioInput | Audio, num_samples: int) -> FrameClock:

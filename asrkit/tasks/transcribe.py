@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from asrkit.batch import map_in_batches
+from asrkit.audio import Chunk
 from asrkit.ctc import Emissions, FrameClock
 from asrkit.ctc.search import SearchOptions
 from asrkit.errors import InputError, UsageError
@@ -22,7 +22,7 @@ from asrkit.outputs import encode, write_whole
 from asrkit.segmentation import split_segments
 from asrkit.tasks.align import align_emissions
 from asrkit.tasks.calls import all_results, divide_options, named_inputs
-from asrkit.tasks.chunking import Chunking, Piece
+from asrkit.tasks.chunking import Chunking
 from asrkit.tasks.decoding import Decoding, make_decoding
 from asrkit.tasks.generation import Listener, write_stream
 from asrkit.tasks.generator import Generator, load_speech_model
@@ -185,34 +185,25 @@ def _recognize(
     chunking = Chunking.of(recognizer, options)
     decoding = make_decoding(recognizer, options.decoding)
 
-    def emissions(pieces: Sequence[Piece]) -> list[tuple[Any, NDArray[np.float32] | None]]:
+    def run(chunks: Sequence[Chunk]) -> list[tuple[Any, NDArray[np.float32] | None]]:
         return [
             (decoding.reduce(scores), None if on_emissions is None else scores.copy())
-            for scores in chunking.score(recognizer, pieces, on_progress)
+            for scores in chunking.score(recognizer, chunks)
         ]
 
-    parts: list[tuple[Any, NDArray[np.float32] | None]] = []
-    num_samples = 0
-    for piece, part in map_in_batches(
-        emissions,
-        (piece for item in inputs for piece in chunking.pieces(item)),
-        length=lambda piece: piece.num_samples,
-        batch_size=options.batch_size,
+    for result in chunking.map_inputs(
+        run, inputs, batch_size=options.batch_size, on_progress=on_progress
     ):
-        if part is not None and piece.chunk is not None:
-            parts.append(part)
-            num_samples += piece.chunk.num_new
+        if isinstance(result, FailedInput):
+            yield result
             continue
-        if isinstance(piece.item, FailedInput):
-            yield piece.item
-        else:
-            clock = chunking.clock(piece.item, num_samples)
-            if on_emissions is not None:
-                log_probs = np.concatenate([scores for _, scores in parts if scores is not None])
-                on_emissions(recognizer, piece.item, Emissions(log_probs, clock))
-            hypotheses = decoding.decode([kept for kept, _ in parts])
-            yield _transcript(piece.item, hypotheses, clock, recognizer.info, options, decoding)
-        parts, num_samples = [], 0
+        item, parts, num_samples = result
+        clock = chunking.clock(item, num_samples)
+        if on_emissions is not None:
+            log_probs = np.concatenate([scores for _, scores in parts if scores is not None])
+            on_emissions(recognizer, item, Emissions(log_probs, clock))
+        hypotheses = decoding.decode([kept for kept, _ in parts])
+        yield _transcript(item, hypotheses, clock, recognizer.info, options, decoding)
 
 
 def save_emissions(

@@ -1,0 +1,528 @@
+"""`asrkit eval-wer`: what was said and what was heard in, the word error rate out."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from asrkit.cli import _shared as shared
+from asrkit.errors import ExitCode, InputError, OutputError, UsageError
+from asrkit.options import (
+    DecodingOptions,
+    EvaluateOptions,
+    ModelOptions,
+    TableOptions,
+    TranscribeOptions,
+)
+from asrkit.types import AudioInput
+
+if TYPE_CHECKING:
+    from asrkit.corpus import Corpus
+    from asrkit.report import Report
+
+_MODEL = ModelOptions()
+_TRANSCRIBE = TranscribeOptions()
+_DECODE = DecodingOptions()
+_OPTIONS = EvaluateOptions()
+_TABLES = TableOptions()
+_SCORING, _CERTAINTY, _CHECKS = "Scoring", "Certainty", "Checks"
+_OUTPUT, _TRANSCRIBING = "Output", "Transcribing (with --model)"
+
+
+def eval_wer(
+    reference: Annotated[
+        str,
+        typer.Argument(
+            metavar="REF",
+            help="References: lines of text (with ids before or after, or without), .tsv .csv "
+            ".jsonl, .stm .ctm, .srt .vtt .json, a folder of texts, or - for standard input; with "
+            "--model a manifest of audio.",
+            show_default=False,
+        ),
+    ],
+    hypotheses: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="HYP",
+            help="Hypotheses of one or more systems, in any of these forms; a table may hold "
+            "them beside the references.",
+            show_default=False,
+        ),
+    ] = None,
+    ref_column: Annotated[
+        str,
+        typer.Option(metavar="NAME", help="Table column of references.", rich_help_panel="Input"),
+    ] = _TABLES.ref_column,
+    hyp_column: Annotated[
+        str,
+        typer.Option(metavar="NAME", help="Table column of hypotheses.", rich_help_panel="Input"),
+    ] = _TABLES.hyp_column,
+    id_column: shared.IdColumn = _TABLES.id_column,
+    audio_column: shared.AudioColumn = _TABLES.audio_column,
+    time_column: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME",
+            help="Table column of the seconds a recognizer took, for its speed.",
+            rich_help_panel="Input",
+        ),
+    ] = _TABLES.time_column,
+    ids: Annotated[
+        str,
+        typer.Option(
+            metavar="auto|none|first|last|tab",
+            help="Where ids stand in lines of text: first (Kaldi), last in brackets (trn), before "
+            "a tab. auto looks.",
+            rich_help_panel="Input",
+        ),
+    ] = _TABLES.ids,
+    missing: Annotated[
+        str,
+        typer.Option(
+            metavar="error|empty|skip",
+            help="For an id without a hypothesis: stop, count it as nothing heard, leave it out.",
+            rich_help_panel="Input",
+        ),
+    ] = _OPTIONS.missing,
+    normalizer: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--normalizer",
+            "-n",
+            metavar="NAME[,NAME...]",
+            help="none, basic (case, punctuation, NFKC), english (of Whisper, extra english), "
+            "FILE.tsv (from<TAB>to), FILE.py:function (runs it).",
+            show_default="none",
+            rich_help_panel=_SCORING,
+        ),
+    ] = None,
+    normalizer_report: Annotated[
+        bool,
+        typer.Option(
+            "--normalizer-report",
+            metavar="",
+            help="List what the normalizers changed.",
+            rich_help_panel=_SCORING,
+        ),
+    ] = _OPTIONS.normalizer_report,
+    by: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="COLUMN[,...]",
+            help="Rates by speaker, data set, or any other column.",
+            show_default=False,
+            rich_help_panel=_SCORING,
+        ),
+    ] = None,
+    confusions: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            metavar="N",
+            help="List the N most frequent errors in the text report too.",
+            show_default=f"{_OPTIONS.confusions}, in the other reports",
+            rich_help_panel=_SCORING,
+        ),
+    ] = None,
+    align: Annotated[
+        bool,
+        typer.Option("--align", metavar="", help="Show alignments.", rich_help_panel=_SCORING),
+    ] = False,
+    errors_only: Annotated[
+        bool,
+        typer.Option(
+            "--errors-only",
+            metavar="",
+            help="Show alignments of utterances with errors.",
+            rich_help_panel=_SCORING,
+        ),
+    ] = False,
+    confidence: Annotated[
+        float,
+        typer.Option(
+            "--ci", metavar="PERCENT", help="Level of intervals.", rich_help_panel=_CERTAINTY
+        ),
+    ] = _OPTIONS.confidence,
+    bootstrap: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            metavar="N",
+            help="Corpora drawn for intervals; 0 leaves them out.",
+            rich_help_panel=_CERTAINTY,
+        ),
+    ] = _OPTIONS.bootstrap,
+    seed: Annotated[
+        int,
+        typer.Option(min=0, metavar="N", help="Of the drawing.", rich_help_panel=_CERTAINTY),
+    ] = _OPTIONS.seed,
+    resample: Annotated[
+        str | None,
+        typer.Option(
+            metavar="COLUMN",
+            help="Draw the groups of a column as a whole, not single utterances.",
+            rich_help_panel=_CERTAINTY,
+        ),
+    ] = _OPTIONS.resample,
+    fail_above: Annotated[
+        float | None,
+        typer.Option(
+            min=0.0,
+            max=1.0,
+            metavar="RATE",
+            help="Exit with 1 if the WER is higher, such as 0.12.",
+            rich_help_panel=_CHECKS,
+        ),
+    ] = _OPTIONS.fail_above,
+    fail_cer_above: Annotated[
+        float | None,
+        typer.Option(
+            min=0.0,
+            max=1.0,
+            metavar="RATE",
+            help="Exit with 1 if the CER is higher.",
+            rich_help_panel=_CHECKS,
+        ),
+    ] = _OPTIONS.fail_cer_above,
+    baseline: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE", help="JSON report of an earlier run.", rich_help_panel=_CHECKS
+        ),
+    ] = _OPTIONS.baseline,
+    fail_regression: Annotated[
+        float | None,
+        typer.Option(
+            metavar="POINTS",
+            help="Exit with 1 if the WER is so many percentage points above the baseline.",
+            rich_help_panel=_CHECKS,
+        ),
+    ] = _OPTIONS.fail_regression,
+    formats: Annotated[
+        str | None,
+        typer.Option(
+            "--format",
+            "-f",
+            metavar="NAME[,NAME...]",
+            help="text, json, csv, html, junit, github, markdown; several at once with -o DIR.",
+            show_default="the suffix of -o, or text",
+            rich_help_panel=_OUTPUT,
+        ),
+    ] = None,
+    output: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="FILE|DIR|-",
+            help="A file, a directory (one file a format), or standard output; several times if "
+            "need be.",
+            show_default="-",
+            rich_help_panel=_OUTPUT,
+        ),
+    ] = None,
+    color: Annotated[
+        str,
+        typer.Option(
+            metavar="auto|always|never",
+            help="Colours in the text report; auto is on a terminal, unless NO_COLOR is set.",
+            rich_help_panel=_OUTPUT,
+        ),
+    ] = "auto",
+    model: Annotated[
+        str | None,
+        typer.Option(
+            "--model",
+            "-m",
+            metavar="SOURCE",
+            help="Transcribe the manifest first: Hub id, directory, or embedded model.",
+            show_default=False,
+            rich_help_panel=_TRANSCRIBING,
+        ),
+    ] = None,
+    resume: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Keep transcripts in FILE, line by line, and take from it those that are there.",
+            rich_help_panel=_TRANSCRIBING,
+        ),
+    ] = None,
+    decoder: Annotated[
+        str,
+        typer.Option(
+            metavar="auto|greedy|beam",
+            help="As for transcribe.",
+            rich_help_panel=_TRANSCRIBING,
+        ),
+    ] = _DECODE.decoder,
+    lm: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PATH",
+            help="Language model: .arpa, KenLM .bin, or language_model folder.",
+            show_default="the model's own",
+            rich_help_panel=_TRANSCRIBING,
+        ),
+    ] = _DECODE.lm,
+    no_lm: Annotated[
+        bool,
+        typer.Option(
+            "--no-lm",
+            metavar="",
+            help="Do not use the language model that the model brings.",
+            rich_help_panel=_TRANSCRIBING,
+        ),
+    ] = not _DECODE.use_lm,
+    lm_alpha: Annotated[
+        float | None,
+        typer.Option(
+            metavar="X",
+            help="Weight of the language model.",
+            show_default="its own",
+            rich_help_panel=_TRANSCRIBING,
+        ),
+    ] = _DECODE.lm_alpha,
+    lm_beta: Annotated[
+        float | None,
+        typer.Option(
+            metavar="X",
+            help="Score of every word.",
+            show_default="its own",
+            rich_help_panel=_TRANSCRIBING,
+        ),
+    ] = _DECODE.lm_beta,
+    hotwords: Annotated[
+        str | None,
+        typer.Option(
+            metavar='FILE|"A,B"',
+            help="Words to prefer, from a file (one a line) or a comma list.",
+            rich_help_panel=_TRANSCRIBING,
+        ),
+    ] = None,
+    revision: shared.Revision = _MODEL.revision,
+    device: shared.Device = _MODEL.device,
+    dtype: shared.Dtype = _MODEL.dtype,
+    cache_dir: shared.CacheDir = _MODEL.cache_dir,
+    offline: shared.Offline = _MODEL.offline,
+    chunk_length: shared.ChunkLength = _TRANSCRIBE.chunk_length,
+    stride: shared.Stride = _TRANSCRIBE.stride,
+    channel: shared.Channel = _TRANSCRIBE.channel,
+    batch_size: shared.BatchSize = _TRANSCRIBE.batch_size,
+    threads: shared.Threads = None,
+    quiet: shared.Quiet = False,
+    verbose: shared.Verbose = False,
+    debug: shared.Debug = False,
+) -> int:
+    """Compare transcripts with references: word and character error rates.
+
+    Texts are paired by their ids, or line by line where neither side has ids.
+    Several systems are compared with the first one, with tests of significance.
+
+    Examples:
+      asrkit eval-wer ref.txt hyp.txt --align --errors-only
+      asrkit eval-wer ref.tsv old.jsonl new.jsonl --by speaker -o report.html
+      asrkit eval-wer test.tsv --model facebook/wav2vec2-base-960h
+      asrkit eval-wer ref.txt hyp.txt -n basic --fail-above 0.12 -f github
+    """
+    console = shared.Console(is_quiet=quiet, is_verbose=verbose)
+    files = [reference, *(hypotheses or [])]
+    options = EvaluateOptions(
+        normalizer=_split(normalizer),
+        missing=missing,
+        by=_split(by),
+        resample=resample,
+        confidence=confidence,
+        bootstrap=bootstrap,
+        seed=seed,
+        confusions=_OPTIONS.confusions if confusions is None else confusions,
+        normalizer_report=normalizer_report,
+        baseline=baseline,
+        fail_above=fail_above,
+        fail_cer_above=fail_cer_above,
+        fail_regression=fail_regression,
+        texts=TableOptions(ref_column, hyp_column, id_column, audio_column, time_column, ids),
+    )
+    from asrkit.report import plan_reports
+
+    plan = plan_reports(output or ["-"], formats)
+    _check_outputs(plan, files)
+    if resume is not None and model is None:
+        raise UsageError("--resume keeps transcripts of a model", hint="--model names one")
+    if color not in ("auto", "always", "never"):
+        raise UsageError(f"color {color!r} is not one of auto, always, never")
+
+    from asrkit.tasks.evaluate import evaluate_corpus, read_baseline, read_corpus
+
+    read_baseline(options)  # before any work
+    try:
+        if model is None:
+            corpus = read_corpus(files, options)
+        else:
+            transcribing = TranscribeOptions(
+                timestamps="none",
+                chunk_length=chunk_length,
+                stride=stride,
+                batch_size=batch_size,
+                channel=channel,
+                decoding=DecodingOptions(
+                    decoder=decoder,
+                    lm=lm,
+                    use_lm=not no_lm,
+                    lm_alpha=lm_alpha,
+                    lm_beta=lm_beta,
+                    hotwords=shared.word_list(hotwords),
+                ),
+            )
+            source = ModelOptions(model, revision, device, dtype, cache_dir, offline)
+            corpus = _transcribed(files, source, transcribing, options, resume, threads, console)
+        report = evaluate_corpus(corpus, options)
+    except InputError as error:
+        console.num_done = 0  # without a report nothing is done
+        console.failure(error)
+        return console.exit_code()
+    console.num_done = 1
+    for note in corpus.notes:
+        console.warning(note)
+
+    def text(has_color: bool, width: int | None) -> str:
+        from asrkit.report.terminal import render_text
+
+        return render_text(
+            report,
+            has_color=has_color,
+            width=width,
+            confusions=confusions or 0,
+            align=align or errors_only,
+            errors_only=errors_only,
+        )
+
+    _write(report, plan, text, color)
+    for name, path in plan:
+        if path is not None:
+            console.say(f"{name} report in {path}")
+    for check in report.checks:
+        if not check.is_passed:
+            console.complain(f"failed: {check.message}")
+    if console.num_failed:
+        return console.exit_code()
+    return ExitCode.OK if report.is_ok else ExitCode.CHECK_FAILED
+
+
+def _split(values: list[str] | None) -> tuple[str, ...]:
+    """Comma lists and repeated options alike."""
+    return tuple(
+        part.strip() for value in values or [] for part in value.split(",") if part.strip()
+    )
+
+
+def _check_outputs(plan: list[tuple[str, Path | None]], files: list[str]) -> None:
+    """Refuse to write over what is read."""
+    read = {os.path.abspath(name) for name in files}
+    for _, path in plan:
+        if path is not None and os.path.abspath(path) in read:
+            raise UsageError(f"{path} is an input and would be overwritten")
+
+
+def _transcribed(
+    files: list[str],
+    source: ModelOptions,
+    transcribing: TranscribeOptions,
+    options: EvaluateOptions,
+    resume: Path | None,
+    threads: int | None,
+    console: shared.Console,
+) -> Corpus:
+    """The corpus of a manifest and what a model hears in it."""
+    from asrkit.inputs import FailedInput, iter_inputs
+
+    tables = options.texts
+    items = list(
+        iter_inputs(
+            files,
+            audio_column=tables.audio_column,
+            text_column=tables.ref_column,
+            id_column=tables.id_column,
+        )
+    )
+    if all(isinstance(item, FailedInput) for item in items):  # no need to load a model
+        for item in items:
+            if isinstance(item, FailedInput):
+                console.failure(item.error)
+        raise InputError(f"{', '.join(files)}: nothing to transcribe")
+
+    from asrkit.corpus import check_columns
+
+    columns = [*options.by, *([options.resample] if options.resample else [])]
+    check_columns(files[0], (item for item in items if isinstance(item, AudioInput)), columns)
+
+    from asrkit.models.runtime import set_num_threads
+    from asrkit.tasks.recognizer import Recognizer
+    from asrkit.tasks.transcripts import transcribe_corpus
+
+    if threads is not None:
+        set_num_threads(threads)
+    recognizer = Recognizer.load(source)
+    console.detail(recognizer.describe())
+
+    def count(failed: FailedInput | None) -> None:
+        if failed is None:
+            console.num_done += 1
+        else:
+            console.failure(failed.error)
+
+    with console.progress(items):
+        corpus = transcribe_corpus(
+            items,
+            ", ".join(files),
+            recognizer,
+            transcribing,
+            missing=options.missing,
+            resume=resume,
+            on_progress=console.advance,
+            on_result=count,
+        )
+    console.summary()
+    return corpus
+
+
+def _write(
+    report: Report,
+    plan: list[tuple[str, Path | None]],
+    render: Callable[[bool, int | None], str],
+    color: str,
+) -> None:
+    """Write every report to its place; that for GitHub also to the summary of its step."""
+    from asrkit.outputs import encode, open_whole, write_stdout
+    from asrkit.report import REPORTS
+
+    for name, path in plan:
+        if name == "text":
+            is_terminal = path is None and sys.stdout.isatty()
+            has_color = color == "always" or (
+                color == "auto" and is_terminal and not os.environ.get("NO_COLOR")
+            )
+            width = shutil.get_terminal_size().columns if is_terminal else None
+            pieces: Iterable[str] = [render(has_color, width)]
+        else:
+            pieces = REPORTS[name].write(report, path.parent if path else Path())
+        if path is None:
+            for piece in pieces:
+                write_stdout(piece)
+            continue
+        with open_whole(path) as file:
+            for piece in pieces:
+                file.write(encode(piece))
+    summary = os.environ.get("GITHUB_STEP_SUMMARY")
+    if summary and any(name == "github" for name, _ in plan):
+        try:
+            with open(summary, "a", encoding="utf-8") as file_of_step:
+                file_of_step.writelines(REPORTS["markdown"].write(report, Path()))
+        except OSError as error:
+            raise OutputError(f"{summary}: cannot be written: {error.strerror}") from error
