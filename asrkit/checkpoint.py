@@ -31,13 +31,13 @@ if TYPE_CHECKING:
 logger = logging.getLogger("asrkit")
 
 _ASSETS = Path(__file__).parent / "assets"
-_CONFIG = "config.json"
+CONFIG = "config.json"
 _PREPROCESSOR = "preprocessor_config.json"
 _VOCABULARY = "vocab.json"
 
 # What is downloaded besides weights: names or patterns, each where the repository has it.
 _SIDE_FILES = (
-    _CONFIG,
+    CONFIG,
     _PREPROCESSOR,
     _VOCABULARY,
     "tokenizer_config.json",
@@ -107,7 +107,7 @@ class Checkpoint:
         """
         path = self.path(name)
         if path is not None:
-            return _read_json(path)
+            return read_json_file(path)
         if required:
             raise self._missing(name)
         return {}
@@ -119,7 +119,7 @@ class Checkpoint:
         Raises:
             CheckpointError: as for `read_json`.
         """
-        return self.read_json(_CONFIG)
+        return self.read_json(CONFIG)
 
     def load_tensors(self) -> dict[str, torch.Tensor]:
         """Read all weights.
@@ -211,6 +211,22 @@ class Checkpoint:
         weights = self._weights()
         return [weights, *(self._shards(weights) if weights.endswith(_INDEX_SUFFIX) else ())]
 
+    def side_files(self) -> list[str]:
+        """Names of the files besides the weights: config, preprocessor, vocabulary and so on.
+
+        Raises:
+            CheckpointError: one is a link to a place outside; the Hub's cache links to its blobs.
+        """
+        is_cached = self.directory.absolute().parent.name == "snapshots"
+        root = self.directory.resolve().parents[1] if is_cached else self.directory.resolve()
+        names = []
+        for path in sorted(p for pattern in _SIDE_FILES for p in self.directory.glob(pattern)):
+            if not path.resolve().is_relative_to(root):
+                raise CheckpointError(f"{path}: a link that leaves the directory")
+            if path.is_file():
+                names.append(path.relative_to(self.directory).as_posix())
+        return names
+
     def _load_file(self, name: str) -> dict[str, torch.Tensor]:
         path = self.path(name)
         if path is None:
@@ -241,7 +257,7 @@ class Checkpoint:
 
 def embedded_models() -> dict[str, Path]:
     """The models that come with asrkit: folders by name, in alphabetical order."""
-    return {path.parent.name: path.parent for path in sorted(_ASSETS.glob(f"*/{_CONFIG}"))}
+    return {path.parent.name: path.parent for path in sorted(_ASSETS.glob(f"*/{CONFIG}"))}
 
 
 def languages(checkpoint: Checkpoint) -> list[str]:
@@ -448,7 +464,7 @@ class _Repository:
 
     def _cached(self) -> Checkpoint | None:
         """The snapshot that the cache holds for this revision, complete or not."""
-        path = self._cached_file(_CONFIG, self.revision)
+        path = self._cached_file(CONFIG, self.revision)
         if not isinstance(path, str):
             return None
         directory = Path(path).parent
@@ -471,7 +487,7 @@ class _Repository:
     def _complete(self, cached: Checkpoint | None) -> Checkpoint:
         from huggingface_hub import constants
 
-        absent = _CONFIG if cached is None else _absent(cached, self.language)
+        absent = CONFIG if cached is None else _absent(cached, self.language)
         if cached is None or absent:
             cache_dir = self.cache_dir or constants.HF_HUB_CACHE
             raise OfflineError(
@@ -495,8 +511,8 @@ class _Repository:
 
         available = {file.rfilename for file in info.siblings or ()}
         weights = _find_weights(available)
-        if _CONFIG not in available or weights is None:
-            lacks = _CONFIG if _CONFIG not in available else "safetensors or PyTorch weights"
+        if CONFIG not in available or weights is None:
+            lacks = CONFIG if CONFIG not in available else "safetensors or PyTorch weights"
             raise CheckpointError(
                 f"{self}: the repository has no {lacks}; it holds {_shown(sorted(available))}"
             )
@@ -512,11 +528,11 @@ class _Repository:
         # Weights come last, and the branch moves after them: until then the previous snapshot
         # stays in use, whatever interrupts the download.
         fetch(weights, revision=commit)
-        checkpoint = Checkpoint(self.id, Path(fetch(_CONFIG, revision=commit)).parent, commit)
+        checkpoint = Checkpoint(self.id, Path(fetch(CONFIG, revision=commit)).parent, commit)
         for name in checkpoint.weight_files():
             fetch(name, revision=commit)
         if self.revision != commit:
-            fetch(_CONFIG, revision=self.revision)
+            fetch(CONFIG, revision=self.revision)
         return checkpoint
 
     def _refusal(self, error: BaseException) -> CheckpointError | None:
@@ -583,7 +599,7 @@ def _not_found(source: str, embedded: Collection[str]) -> CheckpointError:
     if os.path.isfile(source):
         return CheckpointError(
             f"{source}: a file, expected a model",
-            hint=f"name the directory with {_CONFIG} and the weights",
+            hint=f"name the directory with {CONFIG} and the weights",
         )
     return CheckpointError(
         f"{source!r}: no embedded model, no directory, and not a Hub id (user/name)",
@@ -613,7 +629,12 @@ def _absent(checkpoint: Checkpoint, language: str | None) -> str | None:
     return None if checkpoint.adapter_file(language) else _adapter_names(language)[0]
 
 
-def _read_json(path: Path) -> dict[str, Any]:
+def read_json_file(path: Path) -> dict[str, Any]:
+    """Read a JSON object.
+
+    Raises:
+        CheckpointError: unreadable, larger than 50 MB, not UTF-8, not JSON, or not an object.
+    """
     try:
         size = path.stat().st_size
         if size > _MAX_JSON_BYTES:

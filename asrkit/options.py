@@ -19,6 +19,9 @@ STARS = ("none", "edges", "segment")
 LAYERS = ("last", "mean-last-4", "all")
 POOLS = ("mean", "max", "std", "first", "none")
 
+# The largest difference of outputs that passes where weights are stored in this dtype
+TOLERANCES = {"float32": 1e-4, "float16": 0.05, "bfloat16": 0.5}
+
 # The embedded models that commands take where none is named
 DEMO_RECOGNIZER, DEMO_TRANSLATOR = "demo-en", "demo-translate"
 DEMO_KEYWORDS, DEMO_SPEAKER = "demo-keywords", "demo-speaker"
@@ -356,6 +359,45 @@ class EmbedOptions(ChunkOptions):
         if self.pool is not None and self.pool not in POOLS:
             raise UsageError(f"pool {self.pool!r} is not one of {', '.join(POOLS)}")
         super().__post_init__()
+
+
+@dataclass(frozen=True)
+class ConvertOptions:
+    """How a checkpoint is rewritten.
+
+    Attributes:
+        dtype: float32, float16 or bfloat16 of the numbers on disk; None keeps them.
+        shard_size: bytes of one weights file at most; None writes one file.
+        merge_weight_norm: make the direction of a weight norm the weight itself.
+        check: run source and result on the same audio and compare what they say.
+        audio: what to compare on; None takes noise.
+        tolerance: the largest difference that passes; None takes `TOLERANCES` of the dtype.
+        dictionary: of an original file: names of tokens, one a line. None looks beside it.
+        sentencepiece: of an original file: the SentencePiece model. None looks beside it.
+        base: of a head alone: the model that it was trained on.
+        config: JSON file whose keys replace those of config.json, of an original file.
+    """
+
+    dtype: str | None = None
+    shard_size: int | None = None
+    merge_weight_norm: bool = False
+    check: bool = False
+    audio: str | None = None
+    tolerance: float | None = None
+    dictionary: str | None = None
+    sentencepiece: str | None = None
+    base: str | None = None
+    config: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.dtype is not None and self.dtype not in TOLERANCES:
+            raise UsageError(f"dtype {self.dtype!r} is not one of {', '.join(TOLERANCES)}")
+        if self.shard_size is not None and self.shard_size < 1:
+            raise UsageError(f"a shard of {self.shard_size} bytes, expected at least 1")
+        if self.tolerance is not None and not self.tolerance >= 0:
+            raise UsageError(f"a tolerance of {self.tolerance} is below 0")
+        if (self.audio is not None or self.tolerance is not None) and not self.check:
+            raise UsageError("audio or a tolerance, and nothing to check", hint="--check")
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -319,9 +320,42 @@ def open_whole(path: Path, *, is_growing: bool = False) -> Iterator[BinaryIO]:
                 os.unlink(temporary)
 
 
-def _publish(temporary: str, path: Path) -> None:
-    """Give a finished temporary file its name, with the permissions of an ordinary new file."""
+@contextmanager
+def open_folder(path: Path) -> Iterator[Path]:
+    """Make a folder that takes its name when the block ends without an error.
+
+    Args:
+        path: of the folder; it must not exist, or be empty.
+
+    Yields:
+        A folder beside it, for the files.
+
+    Raises:
+        OutputError: it exists and is not empty, or cannot be written.
+    """
+    if path.exists() and not (path.is_dir() and not any(path.iterdir())):
+        raise OutputError(
+            f"{path}: exists already, and nothing is overwritten",
+            hint=f"remove it, or name a folder that does not exist: {path.name}-2",
+        )
+    temporary = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.", suffix="~")
+        yield Path(temporary)
+        if path.exists():
+            path.rmdir()
+        _publish(temporary, path, mode=0o777)
+    except OSError as error:
+        raise OutputError(f"{path}: cannot be written: {error.strerror or error}") from error
+    finally:
+        if temporary is not None:
+            shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _publish(temporary: str, path: Path, *, mode: int = 0o666) -> None:
+    """Give what is finished its name, with the permissions of an ordinary new file or folder."""
     mask = os.umask(0)
     os.umask(mask)
-    os.chmod(temporary, 0o666 & ~mask)
+    os.chmod(temporary, mode & ~mask)
     os.replace(temporary, path)

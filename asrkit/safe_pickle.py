@@ -6,6 +6,9 @@ imported, nothing else is called. `torch.load(weights_only=True)` is not used: b
 file could make it run code (CVE-2025-32434), and any library can widen its list of allowed names
 for the whole process.
 
+Training programs save their settings beside the weights, as objects of their own classes. Who asks
+for them gets `Inert` ones: the name of the class and the attributes, of which `plain` makes dicts.
+
 Two layouts exist. Zip (torch 1.6 and newer): `<root>/data.pkl`, and one stored entry
 `<root>/data/<key>` per storage. Legacy: five pickles in a row (magic, version, system, value,
 storage keys), then per key the number of elements and the elements.
@@ -22,6 +25,7 @@ import zipfile
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import IO, TYPE_CHECKING, Any, ClassVar
 
@@ -48,11 +52,29 @@ _STORAGE_DTYPES = {
 }
 
 
-def load(path: Path) -> Any:
+# Whose objects `load` gives as `Inert` data when asked to: the settings that argparse and omegaconf
+# keep, what fairseq keeps beside them, and the names that these mention.
+_INERT_PACKAGES = frozenset({"fairseq", "omegaconf", "pathlib", "typing"})
+_INERT_NAMES = frozenset(
+    [
+        *("argparse.Namespace", "_codecs.encode", "numpy.dtype"),
+        *(f"numpy.{core}.multiarray.scalar" for core in ("core", "_core")),
+        *(f"{module}.getitem" for module in ("operator", "_operator")),
+        *(
+            f"{module}.{name}"
+            for module in ("builtins", "__builtin__")
+            for name in "bool bytes dict float int list long object set str tuple unicode".split()
+        ),
+    ]
+)
+
+
+def load(path: Path, *, keep_objects: bool = False) -> Any:
     """Read a PyTorch file without running code from it.
 
     Args:
         path: a file that `torch.save` wrote, in either layout.
+        keep_objects: give objects of argparse, omegaconf and fairseq as `Inert` data, not an error.
 
     Returns:
         What was saved: dicts, lists, tuples, strings, numbers, and tensors on the CPU. Parameters
@@ -65,7 +87,8 @@ def load(path: Path) -> Any:
     try:
         with path.open("rb") as file:
             is_zip = file.read(len(_ZIP_MAGIC)) == _ZIP_MAGIC
-        return _load_zip(path) if is_zip else _load_legacy(path)
+        read = _load_zip if is_zip else _load_legacy
+        return read(path, partial(_Unpickler, path=path, keep_objects=keep_objects))
     except CheckpointError:
         raise
     except Exception as error:  # damage surfaces as any exception of pickle, zipfile or torch
@@ -80,6 +103,63 @@ def is_inside(name: object) -> bool:
         return False
     path = PurePosixPath(name)
     return not path.is_absolute() and ".." not in path.parts and not PureWindowsPath(name).drive
+
+
+class Inert:
+    """An object, or a class, that was never imported.
+
+    Attributes:
+        name: of the class, with its module.
+        args: what the class was called with.
+        attributes: what the file gives it.
+    """
+
+    __slots__ = ("args", "attributes", "name")
+
+    def __init__(self, name: str, args: tuple[Any, ...] = ()) -> None:
+        self.name = name
+        self.args = args
+        self.attributes: dict[str, Any] = {}
+
+    def __call__(self, *args: Any) -> Inert:
+        """An object of this class."""
+        return Inert(self.name, args)
+
+
+def plain(value: Any) -> Any:
+    """Dicts and lists in place of namespaces and configurations, all the way down.
+
+    Of omegaconf's nodes the content is kept, of other objects the attributes; of those without any
+    (members of an enumeration) the one argument that made them.
+
+    Raises:
+        CheckpointError: the value contains itself.
+    """
+    return _plain(value, {})
+
+
+_UNFINISHED = object()
+
+
+def _plain(value: Any, memo: dict[int, Any]) -> Any:
+    if not isinstance(value, dict | list | tuple | Inert):
+        return value
+    if id(value) in memo:  # each once: shared values could unfold to any size
+        if memo[id(value)] is _UNFINISHED:
+            raise CheckpointError("settings that contain themselves")
+        return memo[id(value)]
+    memo[id(value)] = _UNFINISHED
+    result: Any
+    if isinstance(value, dict):
+        result = {str(key): _plain(item, memo) for key, item in value.items()}
+    elif isinstance(value, list | tuple):
+        result = [_plain(item, memo) for item in value]
+    else:
+        found = value.attributes
+        inner = next((found[name] for name in ("_content", "_val") if name in found), found)
+        result = _plain(inner or (value.args[0] if len(value.args) == 1 else inner), memo)
+    memo[id(value)] = result
+    return result
 
 
 @dataclass(frozen=True)
@@ -102,10 +182,18 @@ class _Unpickler(pickle._Unpickler):
     del dispatch[pickle.BYTEARRAY8[0]]  # allocates whatever size it states
     del dispatch[pickle.ADDITEMS[0]], dispatch[pickle.FROZENSET[0]]  # hash anything, see _key
 
-    def __init__(self, file: IO[bytes] | mmap.mmap, path: Path, find_buffer: _FindBuffer) -> None:
+    def __init__(
+        self,
+        file: IO[bytes] | mmap.mmap,
+        find_buffer: _FindBuffer,
+        *,
+        path: Path,
+        keep_objects: bool,
+    ) -> None:
         super().__init__(file, encoding="utf-8")
         self._path = path
         self._find_buffer = find_buffer
+        self._keep_objects = keep_objects
 
     def find_class(self, module: str, name: str) -> Any:
         import torch
@@ -115,6 +203,11 @@ class _Unpickler(pickle._Unpickler):
             return getattr(torch, _STORAGE_DTYPES[full_name])
         if full_name in _CALLS:
             return _CALLS[full_name]
+        if self._keep_objects:
+            if full_name == "collections.defaultdict":
+                return lambda *_: _dict()
+            if full_name in _INERT_NAMES or module.partition(".")[0] in _INERT_PACKAGES:
+                return Inert(full_name)
         raise self._refusal(f"would use {full_name[:200]!r}")
 
     def get_extension(self, code: int) -> Any:
@@ -141,9 +234,21 @@ class _Unpickler(pickle._Unpickler):
 
     dispatch[pickle.SETITEMS[0]] = load_setitems
 
+    def load_newobj(self: Any) -> None:
+        args = self.stack.pop()
+        cls = self.stack.pop()
+        if not isinstance(cls, Inert):
+            raise self._refusal(f"makes a {type(cls).__name__} without calling it")
+        self.append(cls(*args))
+
+    dispatch[pickle.NEWOBJ[0]] = load_newobj
+
     def load_build(self: Any) -> None:
-        self.stack.pop()  # the state: attributes that no tensor needs
-        if type(self.stack[-1]) is not OrderedDict:
+        state = self.stack.pop()
+        if isinstance(self.stack[-1], Inert):
+            if isinstance(state, dict):
+                self.stack[-1].attributes.update(state)
+        elif type(self.stack[-1]) is not OrderedDict:  # whose attributes no tensor needs
             raise self._refusal(f"sets attributes of a {type(self.stack[-1]).__name__}")
 
     dispatch[pickle.BUILD[0]] = load_build
@@ -195,7 +300,7 @@ _CALLS: dict[str, Callable[..., object]] = {
 }
 
 
-def _load_zip(path: Path) -> Any:
+def _load_zip(path: Path, unpickler: Callable[..., _Unpickler]) -> Any:
     with zipfile.ZipFile(path) as archive:
         _check_entries(archive.infolist(), path)
         names = archive.namelist()
@@ -213,7 +318,7 @@ def _load_zip(path: Path) -> Any:
             _check_size(len(buffers[key]), num_elements * item_size, f"{path}: storage {key}")
             return buffers[key]
 
-        return _Unpickler(io.BytesIO(archive.read(f"{root}data.pkl")), path, find_buffer).load()
+        return unpickler(io.BytesIO(archive.read(f"{root}data.pkl")), find_buffer).load()
 
 
 def _check_entries(entries: list[zipfile.ZipInfo], path: Path) -> None:
@@ -230,7 +335,7 @@ def _check_entries(entries: list[zipfile.ZipInfo], path: Path) -> None:
         )
 
 
-def _load_legacy(path: Path) -> Any:
+def _load_legacy(path: Path, unpickler: Callable[..., _Unpickler]) -> Any:
     if path.stat().st_size == 0:
         raise CheckpointError(f"{path}: empty, expected a PyTorch file")
     with (
@@ -254,7 +359,7 @@ def _load_legacy(path: Path) -> Any:
             return buffers[key]
 
         def next_pickle() -> Any:
-            return _Unpickler(stream, path, find_buffer).load()
+            return unpickler(stream, find_buffer).load()
 
         if next_pickle() != _LEGACY_MAGIC or next_pickle() != _LEGACY_VERSION:
             raise CheckpointError(f"{path}: a pickle, but not one that torch.save wrote")

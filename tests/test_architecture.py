@@ -87,6 +87,7 @@ def test_only_the_model_rooms_import_torch(path):
         ["classify", "--help"],
         ["embed", "--help"],
         ["models", "info", "--help"],
+        ["convert", "checkpoint", "--help"],
         ["eval-wer", "--help"],
     ],
 )

@@ -13,6 +13,7 @@ from typer.core import TyperGroup
 from asrkit import __version__
 from asrkit.cli.align import align
 from asrkit.cli.classify import classify
+from asrkit.cli.convert import app as convert
 from asrkit.cli.embed import embed
 from asrkit.cli.eval_wer import eval_wer
 from asrkit.cli.models import app as models
@@ -135,5 +136,6 @@ app.command(epilog=EPILOG)(translate)
 app.command(epilog=EPILOG)(align)
 app.command(epilog=EPILOG)(classify)
 app.command(epilog=EPILOG)(embed)
+app.add_typer(convert, name="convert", epilog=EPILOG)
 app.add_typer(models, name="models", epilog=EPILOG)
 app.command("eval-wer", epilog=EPILOG)(eval_wer)

@@ -343,6 +343,35 @@ def _run(
         )
 
 
+def probe(model: nn.Module, values: NDArray[np.float32]) -> NDArray[np.float32]:
+    """All that one input makes a model say, as one vector: for comparing two models.
+
+    Args:
+        model: from `load_model`, with any head.
+        values: (T,) prepared samples or (F, C) features.
+
+    Returns:
+        (N,) float32: logits, embeddings, or the last hidden states; of an encoder-decoder the
+        logits of the tokens after the first few of its vocabulary.
+    """
+    options: dict[str, Any] = {}
+    device = next(model.parameters()).device
+    if isinstance(model, EncoderDecoder):
+        tokens = torch.arange(min(_PROBED_TOKENS, len(model.output_weight)), device=device)
+        options["decoder_input_ids"] = tokens[None]
+    batch, lengths = _padded([values], device)
+    with torch.inference_mode(), _memory_errors(batch):
+        output = model(batch, lengths, **options)
+        parts = [getattr(output, name, None) for name in _PROBED]
+        said = torch.cat([part.float().flatten() for part in parts if part is not None])
+    numbers: NDArray[np.float32] = said.cpu().numpy()
+    return numbers
+
+
+_PROBED = ("logits", "embeddings", "projected_states", "last_hidden_state")
+_PROBED_TOKENS = 8
+
+
 def _padded(arrays: Sequence[Samples], device: torch.device) -> tuple[Tensor, Tensor]:
     """Arrays as one tensor, padded with zeros at the end of their first axis, and their lengths."""
     lengths = [len(array) for array in arrays]

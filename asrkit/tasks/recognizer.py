@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from asrkit.checkpoint import Checkpoint
 from asrkit.errors import CheckpointError, UsageError
 from asrkit.frontend import WaveformFrontend
+from asrkit.models.heads import ForCTC
 from asrkit.models.runtime import build_model, ctc_log_probs, is_encoder_decoder
-from asrkit.models.wav2vec2 import Wav2Vec2ForCTC
 from asrkit.options import ModelOptions
 from asrkit.tasks.loading import describe, find_checkpoint, waveform_frontend
 from asrkit.text import CTCVocabulary
@@ -32,7 +32,7 @@ class Recognizer:
         directory: the model's files, among them its language model if it has one.
     """
 
-    model: Wav2Vec2ForCTC
+    model: ForCTC
     frontend: WaveformFrontend
     vocabulary: CTCVocabulary
     info: ModelInfo
@@ -65,7 +65,7 @@ class Recognizer:
             dtype=options.dtype,
             language=options.language,
         )
-        assert isinstance(model, Wav2Vec2ForCTC)  # for the type checker; head="ctc" gives no other
+        assert isinstance(model, ForCTC)  # for the type checker; head="ctc" gives no other
         try:
             vocabulary = CTCVocabulary.from_files(
                 checkpoint.read_json("vocab.json"),
