@@ -1,4 +1,4 @@
-"""Speech recognition with Wav2Vec2 and HuBERT checkpoints, in plain PyTorch."""
+"""Speech recognition with Wav2Vec2, HuBERT and Speech2Text checkpoints, in plain PyTorch."""
 
 from __future__ import annotations
 

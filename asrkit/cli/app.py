@@ -128,7 +128,7 @@ def asrkit(
         ),
     ] = False,
 ) -> None:
-    """Speech recognition from the shell, with Wav2Vec2 and HuBERT checkpoints."""
+    """Speech recognition and translation with Wav2Vec2, HuBERT and Speech2Text checkpoints."""
 
 
 app.command(epilog=EPILOG)(transcribe)
