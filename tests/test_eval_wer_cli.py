@@ -46,6 +46,16 @@ def test_prints_a_table():
     ]
 
 
+def test_a_manifest_alone_holds_no_hypotheses():
+    Path("audio.tsv").write_text("audio_filepath\ttext\na.wav\thello\n")
+
+    result = run("audio.tsv")
+
+    assert result.exit_code == 4
+    assert "no column 'pred_text', found audio_filepath, text" in result.stderr
+    assert "--model" in result.stderr
+
+
 def test_a_limit_that_is_kept_exits_with_0():
     assert run("ref.txt", "hyp.txt", "--fail-above", "0.2").exit_code == 0
 

@@ -200,8 +200,7 @@ def _is_tsv_without_header(text: str, suffix: str, options: TableOptions) -> boo
     return (
         suffix == ".tsv"
         and len(cells) == 2
-        and options.ref_column not in cells
-        and options.hyp_column not in cells
+        and not {options.ref_column, options.hyp_column, options.audio_column} & set(cells)
     )
 
 

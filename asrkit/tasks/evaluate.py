@@ -39,6 +39,11 @@ from asrkit.types import SCHEMA_VERSION
 _BLOCK = 1000  # utterances whose alignments are in memory at once
 _HITS, _INSERTIONS = COLUMNS.index("hits"), COLUMNS.index("insertions")
 
+_NO_HYPOTHESES = (
+    "name a file of hypotheses after it, --hyp-column where the table holds them, or --model to "
+    "transcribe its audio first"
+)
+
 
 def evaluate(references: Any, *hypotheses: Any, **options: Any) -> Report:
     """Compare what was heard with what was said.
@@ -110,12 +115,12 @@ def read_corpus(files: Sequence[str], options: EvaluateOptions) -> Corpus:
         texts = [read_texts(name, tables, is_hypothesis=True) for name in files[1:]]
     elif os.path.splitext(files[0])[1].lower() in MANIFEST_SUFFIXES:
         own_column = replace(tables, ref_column=tables.hyp_column)
-        texts = [read_texts(files[0], own_column, is_hypothesis=True)]
+        try:
+            texts = [read_texts(files[0], own_column, is_hypothesis=True)]
+        except InputError as error:
+            raise type(error)(error.message, hint=_NO_HYPOTHESES) from error
     else:
-        raise UsageError(
-            f"{files[0]}: references without hypotheses",
-            hint="name a second file, or a manifest of audio with --model",
-        )
+        raise UsageError(f"{files[0]}: references without hypotheses", hint=_NO_HYPOTHESES)
     return pair(reference, texts, options.missing)
 
 

@@ -43,6 +43,7 @@ def waveform_frontend(checkpoint: Checkpoint) -> WaveformFrontend:
             checkpoint.read_json("preprocessor_config.json", required=False)
         )
     except CheckpointError as error:
+        error.hint = error.hint or "this takes Wav2Vec2 and HuBERT models, which hear waveforms"
         raise error.about(checkpoint.id) from error
 
 
