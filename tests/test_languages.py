@@ -127,7 +127,7 @@ def test_language_without_a_file_is_an_error_that_names_the_file(folder):
 def test_language_of_a_model_without_adapters_is_refused(tmp_path):
     tiny_model(folder=tmp_path)
 
-    with pytest.raises(UsageError, match="language 'fra' of a model without adapters"):
+    with pytest.raises(UsageError, match="language 'fra' is asked for, and there are no adapters"):
         load_model(str(tmp_path), language="fra")
 
 

@@ -98,7 +98,7 @@ def load_adapter(
     """
     if config.adapter_attn_dim is None:
         raise UsageError(
-            f"{checkpoint.id}: language {language!r} of a model without adapters",
+            f"{checkpoint.id}: language {language!r} is asked for, and there are no adapters",
             hint="only multilingual models (MMS) take a language",
         )
     return checkpoint.load_adapter(language)
