@@ -158,7 +158,7 @@ def compare(family: str, seed: int) -> SimpleNamespace:
         found = generate(ours, states, lengths, settings)
     count = options["num_return_sequences"]
     sequences = theirs.sequences.unflatten(0, (-1, count)).tolist()
-    is_equal, error = True, 0.0
+    is_equal, is_no_worse, error = True, True, 0.0
     for item, (texts, rows) in enumerate(zip(found, sequences, strict=True)):
         # Texts that took a forbidden token are not returned by us.
         for rank, text in enumerate(texts):
@@ -172,9 +172,11 @@ def compare(family: str, seed: int) -> SimpleNamespace:
             if beams > 1:
                 score = float(theirs.sequences_scores[item * count + rank])
                 error = max(error, abs(score - text.score) / max(1.0, abs(score)))
+                is_no_worse &= score >= text.score - 1e-4
     num_texts = sum(map(len, found))
     return SimpleNamespace(
-        is_equal=is_equal, error=error, options=options, num_texts=num_texts,
+        is_equal=is_equal, is_no_worse=is_no_worse, error=error, options=options,
+        num_texts=num_texts,
         num_asked=count * len(found), batch=len(found), ours=found, theirs=sequences,
         is_first_equal=all(
             list(texts[0].tokens) == rows[0][: len(texts[0].tokens)]
@@ -188,5 +190,10 @@ def compare(family: str, seed: int) -> SimpleNamespace:
 def test_texts_are_those_of_the_reference(family, seed):
     result = compare(family, seed)
 
+    if IS_OLD and not result.is_equal and result.options["early_stopping"] is not True:
+        # Asking whether an open text may yet win, 4.40.2 counts candidates that have ended, which
+        # 5.x does not: it may search longer, and then finds texts that are better.
+        assert result.is_no_worse, (result.options, result.ours, result.theirs)
+        return
     assert result.is_equal, (result.options, result.ours, result.theirs)
     assert result.error < 1e-4
