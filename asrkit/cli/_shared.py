@@ -33,7 +33,7 @@ _MAX_PROBED = 5_000  # files whose length is looked up for the progress bar
 Inputs = Annotated[
     list[str] | None,
     typer.Argument(
-        metavar="INPUT",
+        metavar="INPUT...",
         help="Audio or video files, directories (with -r), quoted globs, manifests (.jsonl .csv "
         ".tsv), or - for standard input.",
         show_default=False,

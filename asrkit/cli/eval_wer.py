@@ -49,7 +49,7 @@ def eval_wer(
     hypotheses: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="HYP",
+            metavar="HYP...",
             help="Hypotheses of one or more systems, in any of these forms; a table may hold "
             "them beside the references.",
             show_default=False,

@@ -20,7 +20,7 @@ _MODEL = ModelOptions()
 Source = Annotated[
     str, typer.Argument(metavar="SOURCE", help="Hub id, directory, or embedded model.")
 ]
-Sources = Annotated[list[str], typer.Argument(metavar="SOURCE", help="Hub ids.")]
+Sources = Annotated[list[str], typer.Argument(metavar="SOURCE...", help="Hub ids.")]
 AsJson = Annotated[bool, typer.Option("--json", metavar="", help="Print JSON.")]
 
 
