@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from asrkit.inputs import FailedInput
     from asrkit.outputs import Target
 
-_INPUT, _MODEL, _OUTPUT, _RUN = "Input", "Model", "Output", "Running"
+_INPUT, _MODEL, _DECODING = "Input", "Model", "Decoding"
+_OUTPUT, _RUN = "Output", "Running"
 GENERATION, _SUBTITLES = "Generation", "Subtitles"
 _MAX_PROBED = 5_000  # files whose length is looked up for the progress bar
 
@@ -160,6 +161,59 @@ Stride = Annotated[
         help="Context on each side of a chunk of longer audio.",
         show_default="a sixth of a chunk",
         rich_help_panel=_MODEL,
+    ),
+]
+Decoder = Annotated[
+    str,
+    typer.Option(
+        metavar="auto|greedy|beam",
+        help="auto is beam where the model has a language model or an option needs it.",
+        rich_help_panel=_DECODING,
+    ),
+]
+Lm = Annotated[
+    str | None,
+    typer.Option(
+        metavar="PATH",
+        envvar="ASRKIT_LM",
+        help="Language model: .arpa or KenLM .bin file, or language_model folder.",
+        show_default="the model's own",
+        rich_help_panel=_DECODING,
+    ),
+]
+NoLm = Annotated[
+    bool,
+    typer.Option(
+        "--no-lm",
+        metavar="",
+        help="Do not use the language model that the model brings.",
+        rich_help_panel=_DECODING,
+    ),
+]
+LmAlpha = Annotated[
+    float | None,
+    typer.Option(
+        metavar="X",
+        help="Weight of the language model.",
+        show_default="its own",
+        rich_help_panel=_DECODING,
+    ),
+]
+LmBeta = Annotated[
+    float | None,
+    typer.Option(
+        metavar="X",
+        help="Score of every word.",
+        show_default="its own",
+        rich_help_panel=_DECODING,
+    ),
+]
+Hotwords = Annotated[
+    str | None,
+    typer.Option(
+        metavar='FILE|"A,B"',
+        help="Words to prefer, from a file (one a line) or a comma list.",
+        rich_help_panel=_DECODING,
     ),
 ]
 LengthPenalty = Annotated[

@@ -254,58 +254,12 @@ def eval_wer(
             rich_help_panel=_TRANSCRIBING,
         ),
     ] = None,
-    decoder: Annotated[
-        str,
-        typer.Option(
-            metavar="auto|greedy|beam",
-            help="As for transcribe.",
-            rich_help_panel=_TRANSCRIBING,
-        ),
-    ] = _DECODE.decoder,
-    lm: Annotated[
-        str | None,
-        typer.Option(
-            metavar="PATH",
-            help="Language model: .arpa, KenLM .bin, or language_model folder.",
-            show_default="the model's own",
-            rich_help_panel=_TRANSCRIBING,
-        ),
-    ] = _DECODE.lm,
-    no_lm: Annotated[
-        bool,
-        typer.Option(
-            "--no-lm",
-            metavar="",
-            help="Do not use the language model that the model brings.",
-            rich_help_panel=_TRANSCRIBING,
-        ),
-    ] = not _DECODE.use_lm,
-    lm_alpha: Annotated[
-        float | None,
-        typer.Option(
-            metavar="X",
-            help="Weight of the language model.",
-            show_default="its own",
-            rich_help_panel=_TRANSCRIBING,
-        ),
-    ] = _DECODE.lm_alpha,
-    lm_beta: Annotated[
-        float | None,
-        typer.Option(
-            metavar="X",
-            help="Score of every word.",
-            show_default="its own",
-            rich_help_panel=_TRANSCRIBING,
-        ),
-    ] = _DECODE.lm_beta,
-    hotwords: Annotated[
-        str | None,
-        typer.Option(
-            metavar='FILE|"A,B"',
-            help="Words to prefer, from a file (one a line) or a comma list.",
-            rich_help_panel=_TRANSCRIBING,
-        ),
-    ] = None,
+    decoder: shared.Decoder = _DECODE.decoder,
+    lm: shared.Lm = _DECODE.lm,
+    no_lm: shared.NoLm = not _DECODE.use_lm,
+    lm_alpha: shared.LmAlpha = _DECODE.lm_alpha,
+    lm_beta: shared.LmBeta = _DECODE.lm_beta,
+    hotwords: shared.Hotwords = None,
     revision: shared.Revision = _MODEL.revision,
     device: shared.Device = _MODEL.device,
     dtype: shared.Dtype = _MODEL.dtype,

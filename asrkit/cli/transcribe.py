@@ -56,14 +56,7 @@ def transcribe(
     ] = _OPTIONS.timestamps,
     chunk_length: shared.ChunkLength = _OPTIONS.chunk_length,
     stride: shared.Stride = _OPTIONS.stride,
-    decoder: Annotated[
-        str,
-        typer.Option(
-            metavar="auto|greedy|beam",
-            help="auto is beam where the model has a language model or an option needs it.",
-            rich_help_panel=_DECODING,
-        ),
-    ] = _DECODE.decoder,
+    decoder: shared.Decoder = _DECODE.decoder,
     beam_width: Annotated[
         int | None,
         typer.Option(
@@ -74,16 +67,7 @@ def transcribe(
             rich_help_panel=_DECODING,
         ),
     ] = _DECODE.beam_width,
-    lm: Annotated[
-        str | None,
-        typer.Option(
-            metavar="PATH",
-            envvar="ASRKIT_LM",
-            help="Language model: .arpa or KenLM .bin file, or language_model folder.",
-            show_default="the model's own",
-            rich_help_panel=_DECODING,
-        ),
-    ] = _DECODE.lm,
+    lm: shared.Lm = _DECODE.lm,
     lm_unigrams: Annotated[
         str | None,
         typer.Option(
@@ -92,33 +76,9 @@ def transcribe(
             rich_help_panel=_DECODING,
         ),
     ] = _DECODE.lm_unigrams,
-    no_lm: Annotated[
-        bool,
-        typer.Option(
-            "--no-lm",
-            metavar="",
-            help="Do not use the language model that the model brings.",
-            rich_help_panel=_DECODING,
-        ),
-    ] = not _DECODE.use_lm,
-    lm_alpha: Annotated[
-        float | None,
-        typer.Option(
-            metavar="X",
-            help="Weight of the language model.",
-            show_default="its own",
-            rich_help_panel=_DECODING,
-        ),
-    ] = _DECODE.lm_alpha,
-    lm_beta: Annotated[
-        float | None,
-        typer.Option(
-            metavar="X",
-            help="Score of every word.",
-            show_default="its own",
-            rich_help_panel=_DECODING,
-        ),
-    ] = _DECODE.lm_beta,
+    no_lm: shared.NoLm = not _DECODE.use_lm,
+    lm_alpha: shared.LmAlpha = _DECODE.lm_alpha,
+    lm_beta: shared.LmBeta = _DECODE.lm_beta,
     lexicon: Annotated[
         str | None,
         typer.Option(
@@ -136,14 +96,7 @@ def transcribe(
             rich_help_panel=_DECODING,
         ),
     ] = _DECODE.lexicon_only,
-    hotwords: Annotated[
-        str | None,
-        typer.Option(
-            metavar='FILE|"A,B"',
-            help="Words to prefer, from a file (one a line) or a comma list.",
-            rich_help_panel=_DECODING,
-        ),
-    ] = None,
+    hotwords: shared.Hotwords = None,
     hotword_weight: Annotated[
         float,
         typer.Option(
