@@ -17,6 +17,8 @@ from numpy.typing import NDArray
 
 from asrkit.errors import UsageError
 
+P_TARGET = 0.01  # how frequent target trials are, where nobody says
+
 _LABELS = {"target": True, "nontarget": False, "1": True, "0": False}
 
 
@@ -99,7 +101,7 @@ def min_detection_cost(
     scores: Sequence[float],
     is_target: Sequence[bool],
     *,
-    p_target: float = 0.01,
+    p_target: float = P_TARGET,
     cost_miss: float = 1.0,
     cost_false_alarm: float = 1.0,
 ) -> float:

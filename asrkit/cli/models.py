@@ -5,15 +5,12 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from asrkit.cli import _shared as shared
 from asrkit.options import ModelOptions
-
-if TYPE_CHECKING:
-    from asrkit.checkpoint import Checkpoint
 
 _MODEL = ModelOptions()
 
@@ -60,8 +57,10 @@ def info(
     """
     from asrkit.outputs import write_stdout
     from asrkit.tasks.catalog import ModelDescription
+    from asrkit.tasks.loading import find_checkpoint
 
-    about = ModelDescription.of(_found(source, revision, cache_dir, offline))
+    options = ModelOptions(source, revision, cache_dir=cache_dir, offline=offline)
+    about = ModelDescription.of(find_checkpoint(options))
     if as_json:
         write_stdout(json.dumps(about.to_dict(), ensure_ascii=False, indent=2) + "\n")
         return
@@ -97,10 +96,11 @@ def download(
       asrkit models download facebook/wav2vec2-base-960h
     """
     from asrkit.outputs import write_stdout
+    from asrkit.tasks.loading import find_checkpoint
 
     for source in sources:
-        checkpoint = _found(source, revision, cache_dir, offline=False, language=language)
-        write_stdout(f"{checkpoint.directory}\n")
+        options = ModelOptions(source, revision, cache_dir=cache_dir, language=language)
+        write_stdout(f"{find_checkpoint(options).directory}\n")
 
 
 def path(
@@ -114,8 +114,10 @@ def path(
       ls "$(asrkit models path demo-en)"
     """
     from asrkit.outputs import write_stdout
+    from asrkit.tasks.loading import find_checkpoint
 
-    write_stdout(f"{_found(source, revision, cache_dir, offline=True).directory}\n")
+    options = ModelOptions(source, revision, cache_dir=cache_dir, offline=True)
+    write_stdout(f"{find_checkpoint(options).directory}\n")
 
 
 def attention(
@@ -143,20 +145,6 @@ def attention(
 
     options = ModelOptions(source, revision, device, dtype, cache_dir, offline)
     write_whole(output, encode(attention_page(audio, options)))
-
-
-def _found(
-    source: str,
-    revision: str | None,
-    cache_dir: str | None,
-    offline: bool,
-    language: str | None = None,
-) -> Checkpoint:
-    from asrkit.checkpoint import resolve
-
-    return resolve(
-        source, revision=revision, cache_dir=cache_dir, offline=offline, language=language
-    )
 
 
 app = typer.Typer(

@@ -26,7 +26,7 @@ from asrkit.options import AlignOptions, ModelOptions
 from asrkit.segmentation import place_words
 from asrkit.spelling import GAP, STAR, SpelledWord, Speller, lay_out
 from asrkit.tasks.calls import divide_options
-from asrkit.tasks.chunking import Chunking
+from asrkit.tasks.chunking import Chunking, loudness
 from asrkit.tasks.plausibility import Judge
 from asrkit.tasks.recognizer import Recognizer
 from asrkit.text import CTCVocabulary
@@ -134,7 +134,6 @@ def align_stream(
         One result an input, in order, as soon as it is complete.
     """
     chunking = Chunking.of(recognizer, options)
-    frame = chunking.samples_per_frame
     texts: list[TextOf | FailedInput] = []
 
     def audios() -> Iterator[AudioInput | Audio | FailedInput]:
@@ -149,9 +148,8 @@ def align_stream(
     def envelope(chunk: Chunk) -> NDArray[np.float32]:
         if not keep_envelope:
             return np.zeros(0, np.float32)
-        own = np.abs(chunk.samples[chunk.left : len(chunk.samples) - chunk.right])
-        loudest: NDArray[np.float32] = np.pad(own, (0, -len(own) % frame)).reshape(-1, frame).max(1)
-        return loudest
+        own = chunk.samples[chunk.left : len(chunk.samples) - chunk.right]
+        return loudness(own, chunking.samples_per_frame)
 
     for result in chunking.map_inputs(
         run, audios(), batch_size=options.batch_size, on_progress=on_progress
@@ -177,8 +175,8 @@ def align_stream(
             offset=item.offset,
             model=recognizer.info,
         )
-        loudness = np.concatenate([part for _, part in parts])
-        yield replace(alignment, transcript=transcript, envelope=loudness)
+        heard = np.concatenate([part for _, part in parts])
+        yield replace(alignment, transcript=transcript, envelope=heard)
 
 
 def align_emissions(

@@ -5,18 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from asrkit.audio import read_audio
-from asrkit.ctc import BestPath, Emissions, FrameClock, collapse
+from asrkit.ctc import BestPath, Emissions, collapse
 from asrkit.errors import AudioError
 from asrkit.models.runtime import attention_maps, build_model
 from asrkit.options import DecodingOptions, ModelOptions, TranscribeOptions
 from asrkit.plot import draw_alignment, draw_attention
+from asrkit.tasks.chunking import loudness
 from asrkit.tasks.loading import architecture, find_checkpoint, waveform_frontend
 from asrkit.tasks.recognizer import Recognizer
-from asrkit.tasks.transcribe import transcribe
-from asrkit.types import Audio
+from asrkit.tasks.transcribe import transcribe_stream
+from asrkit.types import Audio, Transcript
 
 _MAX_SECONDS = TranscribeOptions.chunk_length
 
@@ -35,14 +34,14 @@ def attention_page(path: str, options: ModelOptions) -> str:
         AsrkitError: the model cannot be loaded, or the audio cannot be read or is too long.
     """
     checkpoint = find_checkpoint(options)
-    is_ctc = architecture(checkpoint).endswith("ForCTC")
-    recognizer = Recognizer.load(options) if is_ctc else None
-    frontend = recognizer.frontend if recognizer else waveform_frontend(checkpoint)
-    model: Any = (
-        recognizer.model
-        if recognizer
-        else build_model(checkpoint, head="base", device=options.device, dtype=options.dtype)
-    )
+    recognizer = None
+    if architecture(checkpoint).endswith("ForCTC"):
+        recognizer = Recognizer.from_checkpoint(checkpoint, options)
+        model: Any = recognizer.model
+        frontend = recognizer.frontend
+    else:
+        frontend = waveform_frontend(checkpoint)
+        model = build_model(checkpoint, head="base", device=options.device, dtype=options.dtype)
     audio = read_audio(path, sample_rate=frontend.sample_rate)
     if audio.duration > _MAX_SECONDS:
         raise AudioError(
@@ -62,17 +61,22 @@ def attention_page(path: str, options: ModelOptions) -> str:
 
 def _emissions(recognizer: Recognizer, audio: Audio) -> str:
     """Which token is likely when, with the text that is read from it."""
-    (log_probs,) = recognizer.log_probs([audio.samples])
-    frame = recognizer.model.config.samples_per_frame
-    clock = FrameClock(frame, audio.sample_rate, end=audio.duration)
-    (transcript,) = transcribe(audio, recognizer, decoding=DecodingOptions(decoder="greedy"))
+    kept: list[Emissions] = []
+    results = transcribe_stream(
+        [audio],
+        recognizer,
+        TranscribeOptions(decoding=DecodingOptions(decoder="greedy")),
+        on_emissions=lambda _model, _item, emissions: kept.append(emissions),
+    )
+    (transcript,) = (result for result in results if isinstance(result, Transcript))
+    (emissions,) = kept
+    log_probs = emissions.log_probs
     blank = recognizer.vocabulary.blank
-    padded = np.pad(np.abs(audio.samples), (0, -len(audio.samples) % frame))
     return draw_alignment(
         transcript,
-        Emissions(log_probs, clock),
+        emissions,
         collapse(BestPath.of(log_probs), blank=blank),
         labels=[recognizer.vocabulary.token(index) for index in range(log_probs.shape[1])],
         blank=blank,
-        envelope=padded.reshape(-1, frame).max(axis=1)[: len(log_probs)],
+        envelope=loudness(audio.samples, emissions.clock.samples_per_frame)[: len(log_probs)],
     )

@@ -201,3 +201,10 @@ class Chunking:
             round(side / len(chunk.samples) * num_frames) for side in (chunk.left, chunk.right)
         )
         return log_probs[left : num_frames - right]
+
+
+def loudness(samples: NDArray[np.float32], samples_per_frame: int) -> NDArray[np.float32]:
+    """The loudest sample (F,) of each frame of samples (T,), for a picture."""
+    padded = np.pad(np.abs(samples), (0, -len(samples) % samples_per_frame))
+    loudest: NDArray[np.float32] = padded.reshape(-1, samples_per_frame).max(axis=1)
+    return loudest

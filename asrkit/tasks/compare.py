@@ -11,9 +11,7 @@ from pathlib import Path
 from asrkit.errors import InputError
 from asrkit.inputs import FailedInput
 from asrkit.types import AudioInput, Embedding
-from asrkit.verification import Trial, cosine, equal_error_rate, min_detection_cost
-
-P_TARGET = 0.01
+from asrkit.verification import P_TARGET, Trial, cosine, equal_error_rate, min_detection_cost
 
 _LABELS = {None: "", True: "\ttarget", False: "\tnontarget"}
 
@@ -98,7 +96,7 @@ class Trials:
         if any(trial.is_target is None for trial, _ in scored) or len(set(is_target)) < 2:
             return text, None
         rate = equal_error_rate(scores, is_target)
-        cost = min_detection_cost(scores, is_target, p_target=P_TARGET)
+        cost = min_detection_cost(scores, is_target)
         return text, (
             f"EER {100 * rate:.2f} % · minDCF {cost:.3f} (p_target {P_TARGET}) · "
             f"{len(scores)} trials, {sum(is_target)} target"
