@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Protocol, TypeVar
 
 import typer
 
@@ -26,6 +26,16 @@ if TYPE_CHECKING:
 _INPUT, _MODEL, _DECODING = "Input", "Model", "Decoding"
 _OUTPUT, _RUN = "Output", "Running"
 GENERATION, _SUBTITLES = "Generation", "Subtitles"
+
+
+class Describable(Protocol):
+    """What a command loads."""
+
+    def describe(self) -> str:
+        """One line for people."""
+
+
+ModelT = TypeVar("ModelT", bound=Describable)
 _MAX_PROBED = 5_000  # files whose length is looked up for the progress bar
 
 # ---------------------------------------------------------------------------- options, as aliases
@@ -469,6 +479,32 @@ class Console:
         for item in failed:
             self.failure(item.error)
         return True
+
+    def load(
+        self,
+        load: Callable[[ModelOptions], ModelT],
+        options: ModelOptions,
+        *,
+        threads: int | None,
+        note: str | None = None,
+    ) -> ModelT:
+        """Load a model and say which it is.
+
+        Args:
+            load: of the class that the command needs.
+            options: which model.
+            threads: of the CPU; None takes all cores.
+            note: what to say before.
+        """
+        from asrkit.models.runtime import set_num_threads
+
+        if threads is not None:
+            set_num_threads(threads)
+        if note is not None:
+            self.say(note)
+        model = load(options)
+        self.detail(model.describe())
+        return model
 
     def write_results(
         self,

@@ -192,16 +192,11 @@ def align(
         if reference is not None and not isinstance(item, FailedInput)
     }
 
-    from asrkit.models.runtime import set_num_threads
     from asrkit.tasks.align import align_stream
     from asrkit.tasks.recognizer import Recognizer
 
-    if threads is not None:
-        set_num_threads(threads)
-    if model is None:
-        console.say(DEMO_NOTE)
-    recognizer = Recognizer.load(source)
-    console.detail(recognizer.describe())
+    note = DEMO_NOTE if model is None else None
+    recognizer = console.load(Recognizer.load, source, threads=threads, note=note)
     is_all_ok = True
     errors: list[BoundaryErrors] = []
     with (

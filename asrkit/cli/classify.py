@@ -119,15 +119,10 @@ def classify(
     if console.is_settled(items, target, source, options, dry_run=dry_run):
         return console.exit_code()
 
-    from asrkit.models.runtime import set_num_threads
     from asrkit.tasks.classify import Classifier, classify_stream
 
-    if threads is not None:
-        set_num_threads(threads)
-    if model is None:
-        console.say(DEMO_NOTE)
-    classifier = Classifier.load(source)
-    console.detail(classifier.describe())
+    note = DEMO_NOTE if model is None else None
+    classifier = console.load(Classifier.load, source, threads=threads, note=note)
     if not classifier.is_framewise and window is None and "rttm" in target.formats:
         raise UsageError(
             f"rttm needs times, and {source.model} labels inputs as a whole",

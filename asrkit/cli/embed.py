@@ -159,15 +159,10 @@ def embed(
     if console.is_settled(items, target, source, options, dry_run=dry_run):
         return console.exit_code()
 
-    from asrkit.models.runtime import set_num_threads
     from asrkit.tasks.embed import Embedder, embed_stream
 
-    if threads is not None:
-        set_num_threads(threads)
-    if model is None:
-        console.say(DEMO_NOTE)
-    embedder = Embedder.load(source)
-    console.detail(embedder.describe())
+    note = DEMO_NOTE if model is None else None
+    embedder = console.load(Embedder.load, source, threads=threads, note=note)
     results: list[Embedding | FailedInput] = []
     with target.open_vectors(items) as write, console.progress(items):
         stream = embed_stream(items, embedder, options, on_progress=console.advance)

@@ -416,14 +416,10 @@ def _transcribed(
     columns = [*options.by, *([options.resample] if options.resample else [])]
     check_columns(files[0], (item for item in items if isinstance(item, AudioInput)), columns)
 
-    from asrkit.models.runtime import set_num_threads
     from asrkit.tasks.recognizer import Recognizer
     from asrkit.tasks.transcripts import transcribe_corpus
 
-    if threads is not None:
-        set_num_threads(threads)
-    recognizer = Recognizer.load(source)
-    console.detail(recognizer.describe())
+    recognizer = console.load(Recognizer.load, source, threads=threads)
 
     def count(failed: FailedInput | None) -> None:
         if failed is None:

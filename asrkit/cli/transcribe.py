@@ -218,17 +218,12 @@ def transcribe(
     if console.is_settled(items, target, source, options, dry_run=dry_run):
         return console.exit_code()
 
-    from asrkit.models.runtime import set_num_threads
     from asrkit.tasks.generator import load_speech_model
     from asrkit.tasks.recognizer import load_second
     from asrkit.tasks.transcribe import save_emissions, transcribe_stream
 
-    if threads is not None:
-        set_num_threads(threads)
-    if model is None:
-        console.say(DEMO_NOTE)
-    loaded = load_speech_model(source)
-    console.detail(loaded.describe())
+    note = DEMO_NOTE if model is None else None
+    loaded = console.load(load_speech_model, source, threads=threads, note=note)
     keep = None if emission_files is None else partial(save_emissions, files=emission_files)
     results = transcribe_stream(
         items,

@@ -153,19 +153,16 @@ def translate(
     if console.is_settled(items, target, source, options, dry_run=dry_run):
         return console.exit_code()
 
-    from asrkit.models.runtime import set_num_threads
     from asrkit.tasks.generator import Generator
     from asrkit.tasks.recognizer import load_second
     from asrkit.tasks.translate import translate_stream
 
-    if threads is not None:
-        set_num_threads(threads)
-    if model is None:
-        console.say(DEMO_NOTE)
+    notes = [DEMO_NOTE] if model is None else []
     if source_model == ModelOptions.model:
-        console.say(SOURCE_DEMO_NOTE.replace("--model", "--source-model"))
-    generator = Generator.load(source)
-    console.detail(generator.describe())
+        notes.append(SOURCE_DEMO_NOTE.replace("--model", "--source-model"))
+    generator = console.load(
+        Generator.load, source, threads=threads, note="\n".join(notes) if notes else None
+    )
     results = translate_stream(
         items,
         generator,
