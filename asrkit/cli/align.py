@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from asrkit.cli import _shared as shared
+from asrkit.cli import _options as opt
+from asrkit.cli._console import Console
 from asrkit.cli.transcribe import DEMO_NOTE
 from asrkit.errors import ExitCode, UsageError
 from asrkit.options import AlignOptions, ModelOptions, SegmentOptions
@@ -42,11 +43,11 @@ def align(
             show_default=False,
         ),
     ] = None,
-    recursive: shared.Recursive = False,
-    audio_column: shared.AudioColumn = "audio_filepath",
-    text_column: shared.TextColumn = "text",
-    id_column: shared.IdColumn = "id",
-    channel: shared.Channel = _OPTIONS.channel,
+    recursive: opt.Recursive = False,
+    audio_column: opt.AudioColumn = "audio_filepath",
+    text_column: opt.TextColumn = "text",
+    id_column: opt.IdColumn = "id",
+    channel: opt.Channel = _OPTIONS.channel,
     level: Annotated[
         str,
         typer.Option(
@@ -109,23 +110,23 @@ def align(
             rich_help_panel=_CHECKS,
         ),
     ] = None,
-    model: shared.Model = None,
-    revision: shared.Revision = _MODEL.revision,
-    language: shared.Language = _MODEL.language,
-    device: shared.Device = _MODEL.device,
-    dtype: shared.Dtype = _MODEL.dtype,
-    cache_dir: shared.CacheDir = _MODEL.cache_dir,
-    offline: shared.Offline = _MODEL.offline,
-    chunk_length: shared.ChunkLength = _OPTIONS.chunk_length,
-    stride: shared.Stride = _OPTIONS.stride,
-    formats: shared.AlignedFormats = None,
-    output: shared.Output = "-",
-    batch_size: shared.BatchSize = _OPTIONS.batch_size,
-    threads: shared.Threads = None,
-    dry_run: shared.DryRun = False,
-    quiet: shared.Quiet = False,
-    verbose: shared.Verbose = False,
-    debug: shared.Debug = False,
+    model: opt.Model = None,
+    revision: opt.Revision = _MODEL.revision,
+    language: opt.Language = _MODEL.language,
+    device: opt.Device = _MODEL.device,
+    dtype: opt.Dtype = _MODEL.dtype,
+    cache_dir: opt.CacheDir = _MODEL.cache_dir,
+    offline: opt.Offline = _MODEL.offline,
+    chunk_length: opt.ChunkLength = _OPTIONS.chunk_length,
+    stride: opt.Stride = _OPTIONS.stride,
+    formats: opt.AlignedFormats = None,
+    output: opt.Output = "-",
+    batch_size: opt.BatchSize = _OPTIONS.batch_size,
+    threads: opt.Threads = None,
+    dry_run: opt.DryRun = False,
+    quiet: opt.Quiet = False,
+    verbose: opt.Verbose = False,
+    debug: opt.Debug = False,
 ) -> int:
     """Find when each word of a known text was said.
 
@@ -143,7 +144,7 @@ def align(
     from asrkit.inputs import FailedInput, iter_inputs
     from asrkit.outputs import Target
 
-    console = shared.Console(is_quiet=quiet, is_verbose=verbose)
+    console = Console(is_quiet=quiet, is_verbose=verbose)
     options = AlignOptions(
         level=level,
         unknown=unknown,

@@ -6,7 +6,8 @@ from typing import Annotated
 
 import typer
 
-from asrkit.cli import _shared as shared
+from asrkit.cli import _options as opt
+from asrkit.cli._console import Console
 from asrkit.errors import UsageError
 from asrkit.options import DEMO_KEYWORDS, ClassifyOptions, ModelOptions
 
@@ -21,20 +22,20 @@ DEMO_NOTE = (
 
 
 def classify(
-    inputs: shared.Inputs = None,
-    recursive: shared.Recursive = False,
-    files_from: shared.FilesFrom = None,
-    audio_column: shared.AudioColumn = "audio_filepath",
-    id_column: shared.IdColumn = "id",
-    channel: shared.Channel = _OPTIONS.channel,
-    model: Annotated[str | None, shared.model_option(DEMO_KEYWORDS)] = None,
-    revision: shared.Revision = _MODEL.revision,
-    device: shared.Device = _MODEL.device,
-    dtype: shared.Dtype = _MODEL.dtype,
-    cache_dir: shared.CacheDir = _MODEL.cache_dir,
-    offline: shared.Offline = _MODEL.offline,
-    chunk_length: shared.ChunkLength = _OPTIONS.chunk_length,
-    stride: shared.Stride = _OPTIONS.stride,
+    inputs: opt.Inputs = None,
+    recursive: opt.Recursive = False,
+    files_from: opt.FilesFrom = None,
+    audio_column: opt.AudioColumn = "audio_filepath",
+    id_column: opt.IdColumn = "id",
+    channel: opt.Channel = _OPTIONS.channel,
+    model: Annotated[str | None, opt.model_option(DEMO_KEYWORDS)] = None,
+    revision: opt.Revision = _MODEL.revision,
+    device: opt.Device = _MODEL.device,
+    dtype: opt.Dtype = _MODEL.dtype,
+    cache_dir: opt.CacheDir = _MODEL.cache_dir,
+    offline: opt.Offline = _MODEL.offline,
+    chunk_length: opt.ChunkLength = _OPTIONS.chunk_length,
+    stride: opt.Stride = _OPTIONS.stride,
     top_k: Annotated[
         int | None,
         typer.Option(
@@ -71,15 +72,15 @@ def classify(
     ] = _OPTIONS.hop,
     formats: Annotated[
         str | None,
-        shared.format_option("txt, json, jsonl, tsv, csv, rttm", "the suffix of -o, or txt"),
+        opt.format_option("txt, json, jsonl, tsv, csv, rttm", "the suffix of -o, or txt"),
     ] = None,
-    output: shared.Output = "-",
-    batch_size: shared.BatchSize = _OPTIONS.batch_size,
-    threads: shared.Threads = None,
-    dry_run: shared.DryRun = False,
-    quiet: shared.Quiet = False,
-    verbose: shared.Verbose = False,
-    debug: shared.Debug = False,
+    output: opt.Output = "-",
+    batch_size: opt.BatchSize = _OPTIONS.batch_size,
+    threads: opt.Threads = None,
+    dry_run: opt.DryRun = False,
+    quiet: opt.Quiet = False,
+    verbose: opt.Verbose = False,
+    debug: opt.Debug = False,
 ) -> int:
     """Label audio: which command, which emotion, who speaks when.
 
@@ -95,7 +96,7 @@ def classify(
     from asrkit.formats import LABEL_FORMATS
     from asrkit.outputs import Target
 
-    console = shared.Console(is_quiet=quiet, is_verbose=verbose)
+    console = Console(is_quiet=quiet, is_verbose=verbose)
     options = ClassifyOptions(
         top_k=top_k,
         threshold=threshold,
@@ -107,7 +108,7 @@ def classify(
         channel=channel,
     )
     source = ModelOptions(model or DEMO_KEYWORDS, revision, device, dtype, cache_dir, offline)
-    items, is_single = shared.read_inputs(
+    items, is_single = opt.read_inputs(
         inputs,
         recursive=recursive,
         files_from=files_from,

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from asrkit.cli import _shared as shared
+from asrkit.cli import _options as opt
+from asrkit.cli._console import Console
 from asrkit.errors import UsageError
 from asrkit.options import DEMO_SPEAKER, EmbedOptions, ModelOptions
 
@@ -28,20 +29,20 @@ DEMO_NOTE = (
 
 
 def embed(
-    inputs: shared.Inputs = None,
-    recursive: shared.Recursive = False,
-    files_from: shared.FilesFrom = None,
-    audio_column: shared.AudioColumn = "audio_filepath",
-    id_column: shared.IdColumn = "id",
-    channel: shared.Channel = _OPTIONS.channel,
-    model: Annotated[str | None, shared.model_option(DEMO_SPEAKER)] = None,
-    revision: shared.Revision = _MODEL.revision,
-    device: shared.Device = _MODEL.device,
-    dtype: shared.Dtype = _MODEL.dtype,
-    cache_dir: shared.CacheDir = _MODEL.cache_dir,
-    offline: shared.Offline = _MODEL.offline,
-    chunk_length: shared.ChunkLength = _OPTIONS.chunk_length,
-    stride: shared.Stride = _OPTIONS.stride,
+    inputs: opt.Inputs = None,
+    recursive: opt.Recursive = False,
+    files_from: opt.FilesFrom = None,
+    audio_column: opt.AudioColumn = "audio_filepath",
+    id_column: opt.IdColumn = "id",
+    channel: opt.Channel = _OPTIONS.channel,
+    model: Annotated[str | None, opt.model_option(DEMO_SPEAKER)] = None,
+    revision: opt.Revision = _MODEL.revision,
+    device: opt.Device = _MODEL.device,
+    dtype: opt.Dtype = _MODEL.dtype,
+    cache_dir: opt.CacheDir = _MODEL.cache_dir,
+    offline: opt.Offline = _MODEL.offline,
+    chunk_length: opt.ChunkLength = _OPTIONS.chunk_length,
+    stride: opt.Stride = _OPTIONS.stride,
     layer: Annotated[
         str | None,
         typer.Option(
@@ -96,15 +97,15 @@ def embed(
         int, typer.Option(min=1, metavar="N", help="Rows of --similar.", rich_help_panel=_COMPARE)
     ] = 10,
     formats: Annotated[
-        str | None, shared.format_option("jsonl, npy, npz, parquet", "the suffix of -o, or jsonl")
+        str | None, opt.format_option("jsonl, npy, npz, parquet", "the suffix of -o, or jsonl")
     ] = None,
-    output: shared.Output = "-",
-    batch_size: shared.BatchSize = _OPTIONS.batch_size,
-    threads: shared.Threads = None,
-    dry_run: shared.DryRun = False,
-    quiet: shared.Quiet = False,
-    verbose: shared.Verbose = False,
-    debug: shared.Debug = False,
+    output: opt.Output = "-",
+    batch_size: opt.BatchSize = _OPTIONS.batch_size,
+    threads: opt.Threads = None,
+    dry_run: opt.DryRun = False,
+    quiet: opt.Quiet = False,
+    verbose: opt.Verbose = False,
+    debug: opt.Debug = False,
 ) -> int:
     """Turn audio into vectors, or say whose voices are alike.
 
@@ -123,7 +124,7 @@ def embed(
     from asrkit.inputs import FailedInput
     from asrkit.outputs import Target
 
-    console = shared.Console(is_quiet=quiet, is_verbose=verbose)
+    console = Console(is_quiet=quiet, is_verbose=verbose)
     options = EmbedOptions(
         layer=layer,
         pool=pool,
@@ -137,7 +138,7 @@ def embed(
     items: list[AudioInput | FailedInput] = []
     is_single = False
     if inputs or files_from or not (pairs or compare):
-        items, is_single = shared.read_inputs(
+        items, is_single = opt.read_inputs(
             inputs,
             recursive=recursive,
             files_from=files_from,

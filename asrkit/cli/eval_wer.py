@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from asrkit.cli import _shared as shared
+from asrkit.cli import _options as opt
+from asrkit.cli._console import Console
 from asrkit.errors import ExitCode, InputError, OutputError, UsageError
 from asrkit.options import (
     DecodingOptions,
@@ -63,8 +64,8 @@ def eval_wer(
         str,
         typer.Option(metavar="NAME", help="Table column of hypotheses.", rich_help_panel="Input"),
     ] = _TABLES.hyp_column,
-    id_column: shared.IdColumn = _TABLES.id_column,
-    audio_column: shared.AudioColumn = _TABLES.audio_column,
+    id_column: opt.IdColumn = _TABLES.id_column,
+    audio_column: opt.AudioColumn = _TABLES.audio_column,
     time_column: Annotated[
         str,
         typer.Option(
@@ -254,25 +255,25 @@ def eval_wer(
             rich_help_panel=_TRANSCRIBING,
         ),
     ] = None,
-    decoder: shared.Decoder = _DECODE.decoder,
-    lm: shared.Lm = _DECODE.lm,
-    no_lm: shared.NoLm = not _DECODE.use_lm,
-    lm_alpha: shared.LmAlpha = _DECODE.lm_alpha,
-    lm_beta: shared.LmBeta = _DECODE.lm_beta,
-    hotwords: shared.Hotwords = None,
-    revision: shared.Revision = _MODEL.revision,
-    device: shared.Device = _MODEL.device,
-    dtype: shared.Dtype = _MODEL.dtype,
-    cache_dir: shared.CacheDir = _MODEL.cache_dir,
-    offline: shared.Offline = _MODEL.offline,
-    chunk_length: shared.ChunkLength = _TRANSCRIBE.chunk_length,
-    stride: shared.Stride = _TRANSCRIBE.stride,
-    channel: shared.Channel = _TRANSCRIBE.channel,
-    batch_size: shared.BatchSize = _TRANSCRIBE.batch_size,
-    threads: shared.Threads = None,
-    quiet: shared.Quiet = False,
-    verbose: shared.Verbose = False,
-    debug: shared.Debug = False,
+    decoder: opt.Decoder = _DECODE.decoder,
+    lm: opt.Lm = _DECODE.lm,
+    no_lm: opt.NoLm = not _DECODE.use_lm,
+    lm_alpha: opt.LmAlpha = _DECODE.lm_alpha,
+    lm_beta: opt.LmBeta = _DECODE.lm_beta,
+    hotwords: opt.Hotwords = None,
+    revision: opt.Revision = _MODEL.revision,
+    device: opt.Device = _MODEL.device,
+    dtype: opt.Dtype = _MODEL.dtype,
+    cache_dir: opt.CacheDir = _MODEL.cache_dir,
+    offline: opt.Offline = _MODEL.offline,
+    chunk_length: opt.ChunkLength = _TRANSCRIBE.chunk_length,
+    stride: opt.Stride = _TRANSCRIBE.stride,
+    channel: opt.Channel = _TRANSCRIBE.channel,
+    batch_size: opt.BatchSize = _TRANSCRIBE.batch_size,
+    threads: opt.Threads = None,
+    quiet: opt.Quiet = False,
+    verbose: opt.Verbose = False,
+    debug: opt.Debug = False,
 ) -> int:
     """Compare transcripts with references: word and character error rates.
 
@@ -285,7 +286,7 @@ def eval_wer(
       asrkit eval-wer test.tsv --model facebook/wav2vec2-base-960h
       asrkit eval-wer ref.txt hyp.txt -n basic --fail-above 0.12 -f github
     """
-    console = shared.Console(is_quiet=quiet, is_verbose=verbose)
+    console = Console(is_quiet=quiet, is_verbose=verbose)
     files = [reference, *(hypotheses or [])]
     options = EvaluateOptions(
         normalizer=_split(normalizer),
@@ -331,7 +332,7 @@ def eval_wer(
                     use_lm=not no_lm,
                     lm_alpha=lm_alpha,
                     lm_beta=lm_beta,
-                    hotwords=shared.word_list(hotwords),
+                    hotwords=opt.word_list(hotwords),
                 ),
             )
             source = ModelOptions(model, revision, device, dtype, cache_dir, offline)
@@ -391,7 +392,7 @@ def _transcribed(
     options: EvaluateOptions,
     resume: Path | None,
     threads: int | None,
-    console: shared.Console,
+    console: Console,
 ) -> Corpus:
     """The corpus of a manifest and what a model hears in it."""
     from asrkit.inputs import FailedInput, iter_inputs

@@ -9,7 +9,8 @@ from typing import Annotated
 
 import typer
 
-from asrkit.cli import _shared as shared
+from asrkit.cli import _options as opt
+from asrkit.cli._console import in_bytes
 from asrkit.options import ModelOptions
 
 _MODEL = ModelOptions()
@@ -21,7 +22,7 @@ Sources = Annotated[list[str], typer.Argument(metavar="SOURCE...", help="Hub ids
 AsJson = Annotated[bool, typer.Option("--json", metavar="", help="Print JSON.")]
 
 
-def list_(cache_dir: shared.CacheDir = _MODEL.cache_dir, as_json: AsJson = False) -> None:
+def list_(cache_dir: opt.CacheDir = _MODEL.cache_dir, as_json: AsJson = False) -> None:
     """List the models at hand: embedded ones, and those in the cache.
 
     Examples:
@@ -35,7 +36,7 @@ def list_(cache_dir: shared.CacheDir = _MODEL.cache_dir, as_json: AsJson = False
         write_stdout(json.dumps([asdict(item) for item in found], indent=2) + "\n")
         return
     rows = [("MODEL", "WHERE", "ARCHITECTURE", "SIZE")]
-    rows += [(m.id, m.where, m.architecture, shared.in_bytes(m.num_bytes)) for m in found]
+    rows += [(m.id, m.where, m.architecture, in_bytes(m.num_bytes)) for m in found]
     widths = [max(len(row[column]) for row in rows) for column in range(3)]
     for *cells, size in rows:
         padded = (cell.ljust(width) for cell, width in zip(cells, widths, strict=True))
@@ -44,9 +45,9 @@ def list_(cache_dir: shared.CacheDir = _MODEL.cache_dir, as_json: AsJson = False
 
 def info(
     source: Source,
-    revision: shared.Revision = _MODEL.revision,
-    cache_dir: shared.CacheDir = _MODEL.cache_dir,
-    offline: shared.Offline = _MODEL.offline,
+    revision: opt.Revision = _MODEL.revision,
+    cache_dir: opt.CacheDir = _MODEL.cache_dir,
+    offline: opt.Offline = _MODEL.offline,
     as_json: AsJson = False,
 ) -> None:
     """Say what a model is: family, size, vocabulary, labels, languages, licence.
@@ -70,7 +71,7 @@ def info(
         "family": about.family,
         "architecture": about.architecture,
         "parameters": f"{about.num_parameters / 1e6:.2f} M",
-        "weights": f"{shared.in_bytes(about.num_bytes)}, {', '.join(about.dtype)}",
+        "weights": f"{in_bytes(about.num_bytes)}, {', '.join(about.dtype)}",
         "sample rate": f"{about.sample_rate} Hz",
         "vocabulary": f"{about.vocabulary_size} tokens" if about.vocabulary_size else "none",
         "labels": ", ".join(about.labels),
@@ -85,10 +86,10 @@ def info(
 
 def download(
     sources: Sources,
-    revision: shared.Revision = _MODEL.revision,
-    cache_dir: shared.CacheDir = _MODEL.cache_dir,
-    language: shared.Language = _MODEL.language,
-    debug: shared.Debug = False,
+    revision: opt.Revision = _MODEL.revision,
+    cache_dir: opt.CacheDir = _MODEL.cache_dir,
+    language: opt.Language = _MODEL.language,
+    debug: opt.Debug = False,
 ) -> None:
     """Fetch models from the Hub into the cache, and print where they are.
 
@@ -105,8 +106,8 @@ def download(
 
 def path(
     source: Source,
-    revision: shared.Revision = _MODEL.revision,
-    cache_dir: shared.CacheDir = _MODEL.cache_dir,
+    revision: opt.Revision = _MODEL.revision,
+    cache_dir: opt.CacheDir = _MODEL.cache_dir,
 ) -> None:
     """Print the folder of a model that is on this disk; opens no connection.
 
@@ -126,12 +127,12 @@ def attention(
     output: Annotated[
         Path, typer.Option("--output", "-o", metavar="FILE", help="The .html file to write.")
     ],
-    revision: shared.Revision = _MODEL.revision,
-    device: shared.Device = _MODEL.device,
-    dtype: shared.Dtype = _MODEL.dtype,
-    cache_dir: shared.CacheDir = _MODEL.cache_dir,
-    offline: shared.Offline = _MODEL.offline,
-    debug: shared.Debug = False,
+    revision: opt.Revision = _MODEL.revision,
+    device: opt.Device = _MODEL.device,
+    dtype: opt.Dtype = _MODEL.dtype,
+    cache_dir: opt.CacheDir = _MODEL.cache_dir,
+    offline: opt.Offline = _MODEL.offline,
+    debug: opt.Debug = False,
 ) -> None:
     """Draw what every layer and head of a model attends to, as one HTML page.
 

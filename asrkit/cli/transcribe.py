@@ -8,7 +8,8 @@ from typing import Annotated
 
 import typer
 
-from asrkit.cli import _shared as shared
+from asrkit.cli import _options as opt
+from asrkit.cli._console import Console
 from asrkit.options import (
     DecodingOptions,
     GenerationOptions,
@@ -31,20 +32,20 @@ DEMO_NOTE = (
 
 
 def transcribe(
-    inputs: shared.Inputs = None,
-    recursive: shared.Recursive = False,
-    files_from: shared.FilesFrom = None,
-    audio_column: shared.AudioColumn = "audio_filepath",
-    text_column: shared.TextColumn = "text",
-    id_column: shared.IdColumn = "id",
-    channel: shared.Channel = _OPTIONS.channel,
-    model: shared.Model = None,
-    revision: shared.Revision = _MODEL.revision,
-    language: shared.Language = _MODEL.language,
-    device: shared.Device = _MODEL.device,
-    dtype: shared.Dtype = _MODEL.dtype,
-    cache_dir: shared.CacheDir = _MODEL.cache_dir,
-    offline: shared.Offline = _MODEL.offline,
+    inputs: opt.Inputs = None,
+    recursive: opt.Recursive = False,
+    files_from: opt.FilesFrom = None,
+    audio_column: opt.AudioColumn = "audio_filepath",
+    text_column: opt.TextColumn = "text",
+    id_column: opt.IdColumn = "id",
+    channel: opt.Channel = _OPTIONS.channel,
+    model: opt.Model = None,
+    revision: opt.Revision = _MODEL.revision,
+    language: opt.Language = _MODEL.language,
+    device: opt.Device = _MODEL.device,
+    dtype: opt.Dtype = _MODEL.dtype,
+    cache_dir: opt.CacheDir = _MODEL.cache_dir,
+    offline: opt.Offline = _MODEL.offline,
     timestamps: Annotated[
         str | None,
         typer.Option(
@@ -54,9 +55,9 @@ def transcribe(
             rich_help_panel=_DECODING,
         ),
     ] = _OPTIONS.timestamps,
-    chunk_length: shared.ChunkLength = _OPTIONS.chunk_length,
-    stride: shared.Stride = _OPTIONS.stride,
-    decoder: shared.Decoder = _DECODE.decoder,
+    chunk_length: opt.ChunkLength = _OPTIONS.chunk_length,
+    stride: opt.Stride = _OPTIONS.stride,
+    decoder: opt.Decoder = _DECODE.decoder,
     beam_width: Annotated[
         int | None,
         typer.Option(
@@ -67,7 +68,7 @@ def transcribe(
             rich_help_panel=_DECODING,
         ),
     ] = _DECODE.beam_width,
-    lm: shared.Lm = _DECODE.lm,
+    lm: opt.Lm = _DECODE.lm,
     lm_unigrams: Annotated[
         str | None,
         typer.Option(
@@ -76,9 +77,9 @@ def transcribe(
             rich_help_panel=_DECODING,
         ),
     ] = _DECODE.lm_unigrams,
-    no_lm: shared.NoLm = not _DECODE.use_lm,
-    lm_alpha: shared.LmAlpha = _DECODE.lm_alpha,
-    lm_beta: shared.LmBeta = _DECODE.lm_beta,
+    no_lm: opt.NoLm = not _DECODE.use_lm,
+    lm_alpha: opt.LmAlpha = _DECODE.lm_alpha,
+    lm_beta: opt.LmBeta = _DECODE.lm_beta,
     lexicon: Annotated[
         str | None,
         typer.Option(
@@ -96,7 +97,7 @@ def transcribe(
             rich_help_panel=_DECODING,
         ),
     ] = _DECODE.lexicon_only,
-    hotwords: shared.Hotwords = None,
+    hotwords: opt.Hotwords = None,
     hotword_weight: Annotated[
         float,
         typer.Option(
@@ -125,20 +126,20 @@ def transcribe(
         typer.Option(
             metavar="SOURCE",
             help="CTC model that finds when the words of an encoder-decoder were said.",
-            rich_help_panel=shared.GENERATION,
+            rich_help_panel=opt.GENERATION,
         ),
     ] = _OPTIONS.align_model,
-    length_penalty: shared.LengthPenalty = _GENERATE.length_penalty,
-    max_new_tokens: shared.MaxNewTokens = _GENERATE.max_new_tokens,
-    no_repeat_ngram: shared.NoRepeatNgram = _GENERATE.no_repeat_ngram_size,
-    formats: shared.Formats = None,
-    output: shared.Output = "-",
-    max_line_width: shared.MaxLineWidth = _SEGMENTS.max_line_width,
+    length_penalty: opt.LengthPenalty = _GENERATE.length_penalty,
+    max_new_tokens: opt.MaxNewTokens = _GENERATE.max_new_tokens,
+    no_repeat_ngram: opt.NoRepeatNgram = _GENERATE.no_repeat_ngram_size,
+    formats: opt.Formats = None,
+    output: opt.Output = "-",
+    max_line_width: opt.MaxLineWidth = _SEGMENTS.max_line_width,
     max_line_count: Annotated[
         int,
         typer.Option(min=1, metavar="N", help="Lines of a subtitle.", rich_help_panel=_SUBTITLES),
     ] = _SEGMENTS.max_line_count,
-    max_words_per_line: shared.MaxWordsPerLine = _SEGMENTS.max_words_per_line,
+    max_words_per_line: opt.MaxWordsPerLine = _SEGMENTS.max_words_per_line,
     max_pause: Annotated[
         float,
         typer.Option(
@@ -148,12 +149,12 @@ def transcribe(
             rich_help_panel=_SUBTITLES,
         ),
     ] = _SEGMENTS.max_pause,
-    batch_size: shared.BatchSize = _OPTIONS.batch_size,
-    threads: shared.Threads = None,
-    dry_run: shared.DryRun = False,
-    quiet: shared.Quiet = False,
-    verbose: shared.Verbose = False,
-    debug: shared.Debug = False,
+    batch_size: opt.BatchSize = _OPTIONS.batch_size,
+    threads: opt.Threads = None,
+    dry_run: opt.DryRun = False,
+    quiet: opt.Quiet = False,
+    verbose: opt.Verbose = False,
+    debug: opt.Debug = False,
 ) -> int:
     """Transcribe audio to text or subtitles.
 
@@ -169,7 +170,7 @@ def transcribe(
     from asrkit.formats import render
     from asrkit.outputs import Target, plan_files
 
-    console = shared.Console(is_quiet=quiet, is_verbose=verbose)
+    console = Console(is_quiet=quiet, is_verbose=verbose)
     options = TranscribeOptions(
         timestamps=timestamps,
         chunk_length=chunk_length,
@@ -186,7 +187,7 @@ def transcribe(
             lm_beta=lm_beta,
             lexicon=lexicon,
             lexicon_only=lexicon_only,
-            hotwords=shared.word_list(hotwords),
+            hotwords=opt.word_list(hotwords),
             hotword_weight=hotword_weight,
             n_best=n_best,
         ),
@@ -201,7 +202,7 @@ def transcribe(
     source = ModelOptions(
         model or _MODEL.model, revision, device, dtype, cache_dir, offline, language
     )
-    items, is_single = shared.read_inputs(
+    items, is_single = opt.read_inputs(
         inputs,
         recursive=recursive,
         files_from=files_from,

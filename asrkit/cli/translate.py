@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from asrkit.cli import _shared as shared
+from asrkit.cli import _options as opt
+from asrkit.cli._console import Console
 from asrkit.cli.transcribe import DEMO_NOTE as SOURCE_DEMO_NOTE
 from asrkit.options import (
     DEMO_TRANSLATOR,
@@ -31,19 +32,19 @@ DEMO_NOTE = (
 
 
 def translate(
-    inputs: shared.Inputs = None,
-    recursive: shared.Recursive = False,
-    files_from: shared.FilesFrom = None,
-    audio_column: shared.AudioColumn = "audio_filepath",
-    text_column: shared.TextColumn = "text",
-    id_column: shared.IdColumn = "id",
-    channel: shared.Channel = _OPTIONS.channel,
-    model: Annotated[str | None, shared.model_option(DEMO_TRANSLATOR)] = None,
-    revision: shared.Revision = _MODEL.revision,
-    device: shared.Device = _MODEL.device,
-    dtype: shared.Dtype = _MODEL.dtype,
-    cache_dir: shared.CacheDir = _MODEL.cache_dir,
-    offline: shared.Offline = _MODEL.offline,
+    inputs: opt.Inputs = None,
+    recursive: opt.Recursive = False,
+    files_from: opt.FilesFrom = None,
+    audio_column: opt.AudioColumn = "audio_filepath",
+    text_column: opt.TextColumn = "text",
+    id_column: opt.IdColumn = "id",
+    channel: opt.Channel = _OPTIONS.channel,
+    model: Annotated[str | None, opt.model_option(DEMO_TRANSLATOR)] = None,
+    revision: opt.Revision = _MODEL.revision,
+    device: opt.Device = _MODEL.device,
+    dtype: opt.Dtype = _MODEL.dtype,
+    cache_dir: opt.CacheDir = _MODEL.cache_dir,
+    offline: opt.Offline = _MODEL.offline,
     target_lang: Annotated[
         str | None,
         typer.Option(
@@ -86,31 +87,31 @@ def translate(
             metavar="N",
             help="Texts kept after each token; 1 is greedy.",
             show_default="the model's own",
-            rich_help_panel=shared.GENERATION,
+            rich_help_panel=opt.GENERATION,
         ),
     ] = _GENERATE.beam_width,
-    length_penalty: shared.LengthPenalty = _GENERATE.length_penalty,
-    max_new_tokens: shared.MaxNewTokens = _GENERATE.max_new_tokens,
-    no_repeat_ngram: shared.NoRepeatNgram = _GENERATE.no_repeat_ngram_size,
+    length_penalty: opt.LengthPenalty = _GENERATE.length_penalty,
+    max_new_tokens: opt.MaxNewTokens = _GENERATE.max_new_tokens,
+    no_repeat_ngram: opt.NoRepeatNgram = _GENERATE.no_repeat_ngram_size,
     n_best: Annotated[
         int,
         typer.Option(
             min=1,
             metavar="N",
             help="Texts in json and jsonl, with their scores.",
-            rich_help_panel=shared.GENERATION,
+            rich_help_panel=opt.GENERATION,
         ),
     ] = _GENERATE.n_best,
-    formats: shared.Formats = None,
-    output: shared.Output = "-",
-    max_line_width: shared.MaxLineWidth = _SEGMENTS.max_line_width,
-    max_words_per_line: shared.MaxWordsPerLine = _SEGMENTS.max_words_per_line,
-    batch_size: shared.BatchSize = _OPTIONS.batch_size,
-    threads: shared.Threads = None,
-    dry_run: shared.DryRun = False,
-    quiet: shared.Quiet = False,
-    verbose: shared.Verbose = False,
-    debug: shared.Debug = False,
+    formats: opt.Formats = None,
+    output: opt.Output = "-",
+    max_line_width: opt.MaxLineWidth = _SEGMENTS.max_line_width,
+    max_words_per_line: opt.MaxWordsPerLine = _SEGMENTS.max_words_per_line,
+    batch_size: opt.BatchSize = _OPTIONS.batch_size,
+    threads: opt.Threads = None,
+    dry_run: opt.DryRun = False,
+    quiet: opt.Quiet = False,
+    verbose: opt.Verbose = False,
+    debug: opt.Debug = False,
 ) -> int:
     """Translate speech to text of another language.
 
@@ -125,7 +126,7 @@ def translate(
     from asrkit.formats import render
     from asrkit.outputs import Target
 
-    console = shared.Console(is_quiet=quiet, is_verbose=verbose)
+    console = Console(is_quiet=quiet, is_verbose=verbose)
     if source_text and source_model is None:
         source_model = ModelOptions.model
     options = TranslateOptions(
@@ -140,7 +141,7 @@ def translate(
     )
     source = ModelOptions(model or DEMO_TRANSLATOR, revision, device, dtype, cache_dir, offline)
     segments = SegmentOptions(max_line_width=max_line_width, max_words_per_line=max_words_per_line)
-    items, is_single = shared.read_inputs(
+    items, is_single = opt.read_inputs(
         inputs,
         recursive=recursive,
         files_from=files_from,

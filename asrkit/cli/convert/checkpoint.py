@@ -8,7 +8,8 @@ from typing import Annotated
 
 import typer
 
-from asrkit.cli import _shared as shared
+from asrkit.cli import _options as opt
+from asrkit.cli._console import Console, in_bytes
 from asrkit.errors import ExitCode
 from asrkit.options import TOLERANCES, ConvertOptions, ModelOptions
 
@@ -124,12 +125,12 @@ def checkpoint(
             rich_help_panel=_ORIGINAL,
         ),
     ] = _CONVERT.config,
-    revision: shared.Revision = _MODEL.revision,
-    language: shared.Language = _MODEL.language,
-    cache_dir: shared.CacheDir = _MODEL.cache_dir,
-    offline: shared.Offline = _MODEL.offline,
-    quiet: shared.Quiet = False,
-    debug: shared.Debug = False,
+    revision: opt.Revision = _MODEL.revision,
+    language: opt.Language = _MODEL.language,
+    cache_dir: opt.CacheDir = _MODEL.cache_dir,
+    offline: opt.Offline = _MODEL.offline,
+    quiet: opt.Quiet = False,
+    debug: opt.Debug = False,
 ) -> ExitCode:
     """Rewrite a checkpoint as safetensors that asrkit and transformers load.
 
@@ -145,7 +146,7 @@ def checkpoint(
     """
     from asrkit.tasks.convert_checkpoint import convert_checkpoint
 
-    console = shared.Console(is_quiet=quiet)
+    console = Console(is_quiet=quiet)
     model = ModelOptions(source, revision, cache_dir=cache_dir, offline=offline, language=language)
     options = ConvertOptions(
         dtype,
@@ -162,7 +163,7 @@ def checkpoint(
     done = convert_checkpoint(output, model, options)
     console.say(
         f"{done.output}: {done.architecture}, {done.num_parameters / 1e6:.2f} M numbers in "
-        f"{done.dtype}, {shared.in_bytes(done.num_bytes)}"
+        f"{done.dtype}, {in_bytes(done.num_bytes)}"
     )
     if done.difference is None:
         return ExitCode.OK
