@@ -268,7 +268,17 @@ BatchSize = Annotated[
         min=1,
         metavar="N",
         envvar="ASRKIT_BATCH_SIZE",
-        help="Chunks of audio that go through the model together.",
+        help="Chunks of audio that go through the model together at most.",
+        rich_help_panel=_RUN,
+    ),
+]
+BatchSeconds = Annotated[
+    float | None,
+    typer.Option(
+        metavar="SECONDS",
+        envvar="ASRKIT_BATCH_SECONDS",
+        help="Seconds of audio, padding included, that go through the model together at most.",
+        show_default="60 on a CPU, else 240",
         rich_help_panel=_RUN,
     ),
 ]

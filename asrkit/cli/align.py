@@ -122,6 +122,7 @@ def align(
     formats: opt.AlignedFormats = None,
     output: opt.Output = "-",
     batch_size: opt.BatchSize = _OPTIONS.batch_size,
+    batch_seconds: opt.BatchSeconds = _OPTIONS.batch_seconds,
     threads: opt.Threads = None,
     dry_run: opt.DryRun = False,
     quiet: opt.Quiet = False,
@@ -154,6 +155,7 @@ def align(
         chunk_length=chunk_length,
         stride=stride,
         batch_size=batch_size,
+        batch_seconds=batch_seconds,
         channel=channel,
     )
     source = ModelOptions(

@@ -150,6 +150,7 @@ def transcribe(
         ),
     ] = _SEGMENTS.max_pause,
     batch_size: opt.BatchSize = _OPTIONS.batch_size,
+    batch_seconds: opt.BatchSeconds = _OPTIONS.batch_seconds,
     threads: opt.Threads = None,
     dry_run: opt.DryRun = False,
     quiet: opt.Quiet = False,
@@ -176,6 +177,7 @@ def transcribe(
         chunk_length=chunk_length,
         stride=stride,
         batch_size=batch_size,
+        batch_seconds=batch_seconds,
         channel=channel,
         decoding=DecodingOptions(
             decoder=decoder,
