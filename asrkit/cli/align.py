@@ -181,7 +181,7 @@ def align(
     items = [audio_of(pair) for pair in pairs]
     target = Target.parse(output, formats, is_single=len(items) == 1, default=default_format(pairs))
     target.check(items, has_times=True)
-    outputs = [path for files in target.files(items) for path in files.values()]
+    outputs = [path for item in items for path in target.files(item).values()]
     check_outputs(pairs, [*outputs, *([target.file] if target.file else [])])
     _check_plot(plot, pairs)
     if console.is_settled(items, target, source, options, dry_run=dry_run):

@@ -158,7 +158,7 @@ def embed(
             raise UsageError("a comparison takes one vector an input, and prints text")
         items = comparison.inputs
         target = Target(("txt",), file=None if output == "-" else Path(output))
-    target.files(items)  # refuses clashes
+    target.check(items, has_times=True)
     if console.is_settled(items, target, source, options, dry_run=dry_run):
         return console.exit_code()
 

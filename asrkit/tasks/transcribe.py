@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from asrkit.errors import InputError, UsageError
 from asrkit.inputs import FailedInput
 from asrkit.models.runtime import num_free_threads
 from asrkit.options import AlignOptions, ModelOptions, TranscribeOptions
-from asrkit.outputs import encode, write_whole
+from asrkit.outputs import EMISSION_SUFFIXES, encode, files_of, write_whole
 from asrkit.segmentation import split_segments
 from asrkit.tasks.align import align_emissions
 from asrkit.tasks.calls import all_results, divide_options, named_inputs
@@ -216,10 +216,10 @@ def _recognize(
 
 def save_emissions(
     recognizer: Recognizer,
-    item: AudioInput | Audio,
+    item: AudioInput,
     emissions: Emissions,
     *,
-    files: Mapping[Any, Mapping[str, Path]],
+    directory: Path,
 ) -> None:
     """Write the log-probabilities of an input as .npy, and what they mean as .json.
 
@@ -227,7 +227,7 @@ def save_emissions(
         recognizer: what made them.
         item: the input.
         emissions: its log-probabilities (F, V), float32.
-        files: for each input the path of its "npy" and "json".
+        directory: where the files go, named as those of the results are.
 
     Raises:
         OutputError: a file cannot be written.
@@ -248,8 +248,9 @@ def save_emissions(
     }
     array = io.BytesIO()
     np.save(array, emissions.log_probs)
-    write_whole(files[item]["npy"], array.getvalue())
-    write_whole(files[item]["json"], encode(json.dumps(meaning, ensure_ascii=False) + "\n"))
+    files = files_of(item, directory, EMISSION_SUFFIXES)
+    write_whole(files["npy"], array.getvalue())
+    write_whole(files["json"], encode(json.dumps(meaning, ensure_ascii=False) + "\n"))
 
 
 def _transcript(
