@@ -2,8 +2,8 @@
 
     python tests/benchmarks/bench_manifest.py [--real LINES]
 
-Every line names one of ten clips of a fifth of a second. Dry runs plan the output files; runs of at
-most so many LINES write them, with a tiny random model. Each run is a process of its own.
+Every line names a clip of a fifth of a second. Dry runs plan the output files; runs of at most so
+many LINES write them, with a tiny random model. Each run is a process of its own.
 """
 
 from __future__ import annotations
@@ -24,8 +24,7 @@ import numpy, soundfile
 from tests.tiny import tiny_model
 folder = Path(sys.argv[1])
 tiny_model(folder=folder / "model")
-for number, samples in enumerate(numpy.random.default_rng(0).normal(0, 0.1, (10, 3200))):
-    soundfile.write(folder / f"clip-{{number}}.wav", samples, 16_000)
+soundfile.write(folder / "clip.wav", numpy.random.default_rng(0).normal(0, 0.1, 3200), 16_000)
 """
 
 
@@ -56,12 +55,13 @@ def main() -> None:
             with manifest.open("w") as file:
                 file.write("audio_filepath,id,text,speaker\n")
                 for line in range(lines):
-                    file.write(f"clip-{line % 10}.wav,utterance-{line:06},a few words,{line % 7}\n")
+                    if line < options.real and not (folder / f"{line:06}.wav").exists():
+                        os.link(folder / "clip.wav", folder / f"{line:06}.wav")
+                    file.write(f"{line:06}.wav,utterance-{line:06},a few words,{line % 7}\n")
             for kind in ("dry", "real")[: 2 if lines <= options.real else 1]:
                 command = ["-m", "asrkit", "transcribe", str(manifest), "-q", "-m", str(model)]
-                command += (
-                    ["-o", str(folder / f"{lines}.jsonl")] if kind == "real" else ["--dry-run"]
-                )
+                command += ["-o", str(folder / f"out-{lines}")]
+                command += ["--dry-run"] if kind == "dry" else []
                 seconds, peak = run([sys.executable, *command])
                 first, low = least.setdefault(kind, (lines, peak))
                 grown = f"{1e6 * (peak - low) / (lines - first):13.0f}" if lines > first else ""
