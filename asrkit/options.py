@@ -7,7 +7,8 @@ from these fields and never restate them.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from typing import Any
 
 from asrkit.errors import UsageError
 
@@ -161,18 +162,23 @@ class ChunkOptions:
         chunk_length: longest stretch the model sees at once, in seconds.
         stride: context on each side of a chunk that is computed and thrown away, in seconds; None
             is a sixth of a chunk.
-        batch_size: chunks that go through the model together.
+        batch_size: chunks that go through the model together at most.
+        batch_seconds: seconds of audio, padding included, that go through the model together at
+            most; a longer chunk goes alone. None is what suits the device. Neither changes results.
         channel: "mix", or the number of one channel counted from 0.
     """
 
     chunk_length: float = 30.0
     stride: float | None = None
-    batch_size: int = 8
+    batch_size: int = 32
+    batch_seconds: float | None = None
     channel: str = "mix"
 
     def __post_init__(self) -> None:
         if self.batch_size < 1:
             raise UsageError(f"batch size {self.batch_size} is below 1")
+        if self.batch_seconds is not None and not 0 < self.batch_seconds < math.inf:
+            raise UsageError(f"a batch of {self.batch_seconds:g} s, expected some seconds")
         if self.channel != "mix" and not self.channel.isdecimal():
             raise UsageError(f"channel {self.channel!r} is neither mix nor a number from 0")
         if not math.inf > self.chunk_length > 2 * self.context >= 0:
@@ -181,6 +187,10 @@ class ChunkOptions:
                 f"{self.context:g} s on both sides",
                 hint="make the chunk length more than twice the stride",
             )
+
+    def in_results(self) -> dict[str, Any]:
+        """The options as results name them: those that change what is in them."""
+        return {k: v for k, v in asdict(self).items() if k not in ("batch_size", "batch_seconds")}
 
     @property
     def context(self) -> float:
@@ -228,7 +238,8 @@ class TranslateOptions:
         target_language: code of the language to write; None is what the model's files say.
         source_model: CTC model whose text of what was said is added; None adds none.
         chunk_length: longest stretch the model sees at once, in seconds.
-        batch_size: stretches that go through the model together.
+        batch_size: stretches that go through the model together at most.
+        batch_seconds: seconds of audio that do, see `ChunkOptions`.
         channel: "mix", or the number of one channel counted from 0.
         generation: how the model writes.
     """
@@ -237,6 +248,7 @@ class TranslateOptions:
     source_model: str | None = None
     chunk_length: float = TranscribeOptions.chunk_length
     batch_size: int = TranscribeOptions.batch_size
+    batch_seconds: float | None = TranscribeOptions.batch_seconds
     channel: str = TranscribeOptions.channel
     generation: GenerationOptions = field(default_factory=GenerationOptions)
 
@@ -253,6 +265,7 @@ class TranslateOptions:
             timestamps="segment",
             chunk_length=self.chunk_length,
             batch_size=self.batch_size,
+            batch_seconds=self.batch_seconds,
             channel=self.channel,
             generation=self.generation,
         )

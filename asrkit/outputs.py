@@ -6,7 +6,7 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +16,8 @@ from asrkit.errors import OutputError, UsageError
 from asrkit.formats import FORMATS, Registry, error_row
 from asrkit.inputs import FailedInput
 from asrkit.types import AudioInput, Embedding
+
+EMISSION_SUFFIXES = {"npy": ".npy", "json": ".json"}
 
 
 @dataclass(frozen=True)
@@ -88,7 +90,8 @@ class Target:
         """Refuse what cannot work, before any work is done.
 
         Raises:
-            UsageError: as `files`; or a format needs times and there will be none.
+            UsageError: two inputs would write the same file, an output would replace an input, or a
+                format needs times and there will be none.
         """
         if not has_times:
             for name in self.formats:
@@ -97,20 +100,18 @@ class Target:
                         f"{name} needs times, and none were asked for",
                         hint="leave out --timestamps none",
                     )
-        self.files(inputs)
+        if self.directory is not None:
+            check_files(inputs, self.directory, self._suffixes)
+        elif self.file is not None and _is_read(self.file, inputs):
+            raise UsageError(f"{self.file} is an input and would be overwritten")
 
-    def files(self, inputs: Sequence[AudioInput | FailedInput]) -> list[dict[str, Path]]:
-        """The output file of each input and format, by format; {} where there is none.
+    def files(self, item: AudioInput | FailedInput) -> dict[str, Path]:
+        """The output file of an input in each format, by format; {} where there is none."""
+        return {} if self.directory is None else files_of(item, self.directory, self._suffixes)
 
-        Raises:
-            UsageError: two inputs would write the same file, or an output would replace an input.
-        """
-        if self.directory is None:
-            if self.file is not None and os.path.abspath(self.file) in _read_paths(inputs):
-                raise UsageError(f"{self.file} is an input and would be overwritten")
-            return [{} for _ in inputs]
-        suffixes = {name: self.registry[name].suffix for name in self.formats}
-        return plan_files(inputs, self.directory, suffixes)
+    @property
+    def _suffixes(self) -> dict[str, str]:
+        return {name: self.registry[name].suffix for name in self.formats}
 
     @contextmanager
     def open(
@@ -127,17 +128,15 @@ class Target:
             and whole.
 
         Raises:
-            UsageError: as `files`.
             OutputError: something cannot be written.
         """
-        plan = self.files(inputs)
         with ExitStack() as stack:
             put: Callable[[str], object] | None = None
 
             def write(index: int, result: Any) -> None:
                 nonlocal put
                 if self.directory is not None:
-                    for name, path in plan[index].items() if _is_done(result) else ():
+                    for name, path in self.files(inputs[index]).items() if _is_done(result) else ():
                         text = self.registry[name].header + render(result, name)
                         write_whole(path, encode(text))
                     return
@@ -156,14 +155,13 @@ class Target:
         self, inputs: Sequence[AudioInput | FailedInput]
     ) -> Iterator[Callable[[int, Embedding], None]]:
         """As `open`, for embeddings; a file of many is complete when the context ends."""
-        plan = self.files(inputs)
         with ExitStack() as stack:
             add: Callable[[Embedding], None] | None = None
 
             def write(index: int, embedding: Embedding) -> None:
                 nonlocal add
                 if self.directory is not None:
-                    for name, path in plan[index].items():
+                    for name, path in self.files(inputs[index]).items():
                         with open_whole(path) as file, self.registry[name].write(file) as add_one:
                             add_one(embedding)
                     return
@@ -213,53 +211,65 @@ def _is_done(result: object) -> bool:
     return not isinstance(result, FailedInput)
 
 
-def plan_files(
-    inputs: Sequence[AudioInput | FailedInput], directory: Path, suffixes: Mapping[str, str]
-) -> list[dict[str, Path]]:
-    """One file below a directory for each input and kind of output.
+def files_of(
+    item: AudioInput | FailedInput, directory: Path, suffixes: Mapping[str, str]
+) -> dict[str, Path]:
+    """The files of an input below a directory, by kind; {} of a failed one.
 
     Args:
-        inputs: `name` gives the path below the directory, so that trees are kept.
+        item: `name` gives the path below the directory, so that trees are kept.
         directory: where the files go.
         suffixes: of each kind, with the dot.
+    """
+    if isinstance(item, FailedInput):
+        return {}
+    stem = directory / item.name
+    return {kind: stem.with_name(stem.stem + suffix) for kind, suffix in suffixes.items()}
 
-    Returns:
-        For each input, kind to path; {} for a failed input.
+
+def check_files(
+    inputs: Sequence[AudioInput | FailedInput], directory: Path, suffixes: Mapping[str, str]
+) -> None:
+    """Refuse files of inputs that would be in each other's way, see `files_of`.
 
     Raises:
         UsageError: two inputs would write the same file, or an output would replace an input.
     """
-    read = _read_paths(inputs)
-    plan: list[dict[str, Path]] = []
-    owners: dict[Path, AudioInput] = {}
+    # Hashes, since there may be very many paths; one that is known is looked at closely.
+    read = {hash(path) for path in _read_paths(inputs)}
+    written: set[int] = set()
     for item in inputs:
-        plan.append({})
-        if isinstance(item, FailedInput):
-            continue
-        stem = directory / item.name
-        for kind, suffix in suffixes.items():
-            path = stem.with_name(stem.stem + suffix)
-            if path in owners:
-                raise UsageError(
-                    f"{owners[path].path} and {item.path} would both write {path}",
-                    hint="give them to separate runs with separate directories",
+        for path in files_of(item, directory, suffixes).values():
+            if hash(path) in written:
+                owner = next(
+                    other
+                    for other in inputs
+                    if path in files_of(other, directory, suffixes).values()
                 )
-            if os.path.abspath(path) in read:
+                if owner is not item:
+                    raise UsageError(
+                        f"{owner.source} and {item.source} would both write {path}",
+                        hint="give them to separate runs with separate directories",
+                    )
+            if hash(os.path.abspath(path)) in read and _is_read(path, inputs):
                 raise UsageError(
                     f"{path} is an input and would be overwritten",
                     hint="choose another directory",
                 )
-            owners[path] = item
-            plan[-1][kind] = path
-    return plan
+            written.add(hash(path))
 
 
-def _read_paths(inputs: Sequence[AudioInput | FailedInput]) -> set[str]:
-    return {
+def _is_read(path: Path, inputs: Iterable[AudioInput | FailedInput]) -> bool:
+    return os.path.abspath(path) in _read_paths(inputs)
+
+
+def _read_paths(inputs: Iterable[AudioInput | FailedInput]) -> Iterator[str]:
+    """The absolute path of every file that is read."""
+    return (
         os.path.abspath(item.path)
         for item in inputs
         if isinstance(item, AudioInput) and item.path != "-"
-    }
+    )
 
 
 def _place(output: str) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from asrkit.errors import InputError
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 SCHEMA_VERSION = 1
+_NO_LABELS: Mapping[str, str] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,7 @@ class Audio:
         return len(self.samples) / self.sample_rate
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)  # there may be a hundred thousand
 class AudioInput:
     """One thing to read: a whole file, standard input, or a part of a file.
 
@@ -64,7 +66,7 @@ class AudioInput:
     id: str = ""
     text: str | None = None
     name: str = ""
-    labels: Mapping[str, str] = field(default_factory=dict, compare=False)
+    labels: Mapping[str, str] = field(default_factory=lambda: _NO_LABELS, compare=False)
 
     @property
     def source(self) -> str:

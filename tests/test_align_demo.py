@@ -44,7 +44,7 @@ def emissions(recognizer, texts):
     found = {}
     for name in texts:
         audio = asrkit.read_audio(CLIPS / name, sample_rate=clock.sample_rate)
-        (log_probs,) = recognizer.log_probs([audio.samples])
+        (log_probs,) = recognizer.log_probs([recognizer.frontend(audio.samples)])
         found[name] = Emissions(log_probs, clock)
     return found
 

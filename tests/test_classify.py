@@ -40,7 +40,7 @@ class Told(Classifier):
 
 def told(*, is_framewise: bool = False, activation: str = "softmax") -> Told:
     return Told(
-        model=SimpleNamespace(config=tiny_config()),
+        model=SimpleNamespace(config=tiny_config(), parameters=tiny_model().parameters),
         frontend=WaveformFrontend(do_normalize=False),
         labels=("high", "zero", "low"),
         is_framewise=is_framewise,

@@ -55,7 +55,7 @@ def test_silence_around_a_word_changes_nothing(classifier):
 
 def test_clips_of_a_batch_score_as_they_do_alone(classifier):
     paths = [EXAMPLES / row["audio_filepath"] for row in rows()]
-    samples = [asrkit.read_audio(path).samples for path in paths]
+    samples = [classifier.frontend(asrkit.read_audio(path).samples) for path in paths]
 
     together = classifier.logits(samples)
 

@@ -36,7 +36,9 @@ def counting(monkeypatch) -> Embedder:
         ]
 
     monkeypatch.setattr(task, "hidden_states", hidden_states)
-    model = SimpleNamespace(config=tiny_config(num_hidden_layers=LAYERS))
+    model = SimpleNamespace(
+        config=tiny_config(num_hidden_layers=LAYERS), parameters=tiny_model().parameters
+    )
     return Embedder(model, WaveformFrontend(do_normalize=False), False, ModelInfo("counting"))
 
 

@@ -29,7 +29,7 @@ from asrkit.tasks.transcribe import transcribe_stream
 from asrkit.tasks.translate import translate_stream
 from asrkit.types import Alternative, Audio, AudioInput, ModelInfo, Transcript
 from tests.test_transcribe import FRAME, RATE, spell, spelling_recognizer, words_of
-from tests.tiny import TOKENS
+from tests.tiny import TOKENS, tiny_model
 
 
 class ReadingGenerator(Generator):
@@ -50,7 +50,7 @@ class ReadingGenerator(Generator):
 
 def reading_generator(languages=(), target_language=None) -> ReadingGenerator:
     generator = ReadingGenerator(
-        model=SimpleNamespace(generation=GenerationSettings()),
+        model=SimpleNamespace(generation=GenerationSettings(), parameters=tiny_model().parameters),
         frontend=WaveformFrontend(do_normalize=False),
         vocabulary=SimpleNamespace(
             languages={code: 4 + index for index, code in enumerate(languages)},
@@ -140,7 +140,7 @@ def test_pieces_of_all_inputs_share_batches_and_results_keep_their_order():
     generator = reading_generator()
     files = [spell(f"|{PAUSE}".join(["HI"] * n)) for n in (9, 1, 4, 2)]
 
-    results = write(*files, generator=generator, chunk_length=0.8)
+    results = write(*files, generator=generator, chunk_length=0.8, batch_size=8)
 
     assert [len(result.text.split()) for result in results] == [9, 1, 4, 2]
     assert max(map(len, generator.batches)) == 8

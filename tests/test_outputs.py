@@ -63,9 +63,9 @@ def test_existing_folder_with_a_dot_is_a_folder(tmp_path):
 def test_every_input_and_format_has_its_file_below_the_folder():
     target = Target(("txt", "srt"), directory=Path("out"))
 
-    plan = target.files([audio("in/a.b.wav", "sub/a.b.wav")])
+    files = target.files(audio("in/a.b.wav", "sub/a.b.wav"))
 
-    assert plan == [{"txt": Path("out/sub/a.b.txt"), "srt": Path("out/sub/a.b.srt")}]
+    assert files == {"txt": Path("out/sub/a.b.txt"), "srt": Path("out/sub/a.b.srt")}
 
 
 def test_two_inputs_for_one_file_are_refused_before_any_work():

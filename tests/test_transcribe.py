@@ -11,7 +11,6 @@ import pytest
 import soundfile
 
 import asrkit
-from asrkit.batch import map_in_batches
 from asrkit.errors import AudioError, UsageError
 from asrkit.frontend import WaveformFrontend
 from asrkit.inputs import FailedInput
@@ -45,7 +44,7 @@ class SpellingRecognizer(Recognizer):
 def spelling_recognizer() -> SpellingRecognizer:
     table = {token: index for index, token in enumerate(TOKENS)}
     recognizer = SpellingRecognizer(
-        model=SimpleNamespace(config=tiny_config()),
+        model=SimpleNamespace(config=tiny_config(), parameters=tiny_model().parameters),
         frontend=WaveformFrontend(do_normalize=False),
         vocabulary=CTCVocabulary.from_files(
             table, tokenizer_config={}, special_tokens_map={}, added_tokens={}
@@ -122,7 +121,9 @@ def test_chunks_of_all_files_share_batches_and_results_keep_their_order():
     files = [spell("HI" + "_" * n) for n in (900, 20, 400, 30)]
 
     results = list(
-        transcribe_stream(files, recognizer, TranscribeOptions(chunk_length=4, stride=1))
+        transcribe_stream(
+            files, recognizer, TranscribeOptions(chunk_length=4, stride=1, batch_size=8)
+        )
     )
 
     assert [round(r.duration) for r in results] == [18, 0, 8, 1]
@@ -194,7 +195,7 @@ def test_progress_adds_up_to_the_audio():
         transcribe_stream(
             [audio],
             spelling_recognizer(),
-            TranscribeOptions(chunk_length=4, stride=1),
+            TranscribeOptions(chunk_length=4, stride=1, batch_size=4),
             on_progress=heard.append,
         )
     )
@@ -343,31 +344,3 @@ def test_emissions_come_trimmed_and_whole():
     )
     assert path == ("HI_" * 300)[: len(path)]
     assert len(path) >= 899
-
-
-def test_batches_are_formed_by_length_and_results_come_in_order():
-    seen = []
-
-    def double(batch):
-        seen.append(batch)
-        return [2 * item for item in batch]
-
-    results = list(map_in_batches(double, [3, 0, 9, 1, 8], length=lambda item: item, batch_size=2))
-
-    assert results == [(3, 6), (0, None), (9, 18), (1, 2), (8, 16)]
-    assert seen == [[9, 8], [3, 1]]
-
-
-def test_batches_read_ahead_only_so_far():
-    taken = 0
-
-    def items():
-        nonlocal taken
-        for item in range(1, 1000):
-            taken = item
-            yield item
-
-    results = map_in_batches(lambda batch: batch, items(), length=lambda item: item, batch_size=2)
-    next(results)
-
-    assert taken <= 8

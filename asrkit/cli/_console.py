@@ -92,12 +92,13 @@ class Console:
         from asrkit.inputs import FailedInput
         from asrkit.outputs import write_stdout
 
-        for item, files in zip(inputs, target.files(inputs), strict=True):
+        for item in inputs:
             if isinstance(item, FailedInput):
                 self.failure(item.error)
                 continue
             self.num_done += 1
-            written = ", ".join(map(str, files.values())) or str(target.file or "standard output")
+            files = target.files(item).values()
+            written = ", ".join(map(str, files)) or str(target.file or "standard output")
             write_stdout(f"{item.path} -> {written}\n")
 
     def is_settled(

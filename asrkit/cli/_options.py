@@ -268,7 +268,17 @@ BatchSize = Annotated[
         min=1,
         metavar="N",
         envvar="ASRKIT_BATCH_SIZE",
-        help="Chunks of audio that go through the model together.",
+        help="Chunks of audio that go through the model together at most.",
+        rich_help_panel=_RUN,
+    ),
+]
+BatchSeconds = Annotated[
+    float | None,
+    typer.Option(
+        metavar="SECONDS",
+        envvar="ASRKIT_BATCH_SECONDS",
+        help="Seconds of audio, padding included, that go through the model together at most.",
+        show_default="60 on a CPU, else 240",
         rich_help_panel=_RUN,
     ),
 ]
@@ -338,16 +348,21 @@ def read_inputs(
     """The inputs that the arguments name, and whether they name one file and no more."""
     from asrkit.inputs import FailedInput, iter_inputs
 
-    items = list(
-        iter_inputs(
-            inputs or [],
-            recursive=recursive,
-            files_from=files_from,
-            audio_column=audio_column,
-            text_column=text_column,
-            id_column=id_column,
-        )
+    found = iter_inputs(
+        inputs or [],
+        recursive=recursive,
+        files_from=files_from,
+        audio_column=audio_column,
+        text_column=text_column,
+        id_column=id_column,
     )
+    # Nobody asks for texts and labels, and of a large manifest they are most of it.
+    items = [
+        item
+        if isinstance(item, FailedInput)
+        else AudioInput(item.path, item.offset, item.duration, item.id, name=item.name)
+        for item in found
+    ]
     is_single = len(items) == 1 and (
         isinstance(items[0], FailedInput) or items[0].path in (inputs or [])
     )

@@ -122,6 +122,7 @@ def align(
     formats: opt.AlignedFormats = None,
     output: opt.Output = "-",
     batch_size: opt.BatchSize = _OPTIONS.batch_size,
+    batch_seconds: opt.BatchSeconds = _OPTIONS.batch_seconds,
     threads: opt.Threads = None,
     dry_run: opt.DryRun = False,
     quiet: opt.Quiet = False,
@@ -154,6 +155,7 @@ def align(
         chunk_length=chunk_length,
         stride=stride,
         batch_size=batch_size,
+        batch_seconds=batch_seconds,
         channel=channel,
     )
     source = ModelOptions(
@@ -179,7 +181,7 @@ def align(
     items = [audio_of(pair) for pair in pairs]
     target = Target.parse(output, formats, is_single=len(items) == 1, default=default_format(pairs))
     target.check(items, has_times=True)
-    outputs = [path for files in target.files(items) for path in files.values()]
+    outputs = [path for item in items for path in target.files(item).values()]
     check_outputs(pairs, [*outputs, *([target.file] if target.file else [])])
     _check_plot(plot, pairs)
     if console.is_settled(items, target, source, options, dry_run=dry_run):

@@ -76,6 +76,7 @@ def classify(
     ] = None,
     output: opt.Output = "-",
     batch_size: opt.BatchSize = _OPTIONS.batch_size,
+    batch_seconds: opt.BatchSeconds = _OPTIONS.batch_seconds,
     threads: opt.Threads = None,
     dry_run: opt.DryRun = False,
     quiet: opt.Quiet = False,
@@ -105,6 +106,7 @@ def classify(
         chunk_length=chunk_length,
         stride=stride,
         batch_size=batch_size,
+        batch_seconds=batch_seconds,
         channel=channel,
     )
     source = ModelOptions(model or DEMO_KEYWORDS, revision, device, dtype, cache_dir, offline)

@@ -101,6 +101,7 @@ def embed(
     ] = None,
     output: opt.Output = "-",
     batch_size: opt.BatchSize = _OPTIONS.batch_size,
+    batch_seconds: opt.BatchSeconds = _OPTIONS.batch_seconds,
     threads: opt.Threads = None,
     dry_run: opt.DryRun = False,
     quiet: opt.Quiet = False,
@@ -132,6 +133,7 @@ def embed(
         chunk_length=chunk_length,
         stride=stride,
         batch_size=batch_size,
+        batch_seconds=batch_seconds,
         channel=channel,
     )
     source = ModelOptions(model or DEMO_SPEAKER, revision, device, dtype, cache_dir, offline)
@@ -156,7 +158,7 @@ def embed(
             raise UsageError("a comparison takes one vector an input, and prints text")
         items = comparison.inputs
         target = Target(("txt",), file=None if output == "-" else Path(output))
-    target.files(items)  # refuses clashes
+    target.check(items, has_times=True)
     if console.is_settled(items, target, source, options, dry_run=dry_run):
         return console.exit_code()
 

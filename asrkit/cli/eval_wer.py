@@ -270,6 +270,7 @@ def eval_wer(
     stride: opt.Stride = _TRANSCRIBE.stride,
     channel: opt.Channel = _TRANSCRIBE.channel,
     batch_size: opt.BatchSize = _TRANSCRIBE.batch_size,
+    batch_seconds: opt.BatchSeconds = _TRANSCRIBE.batch_seconds,
     threads: opt.Threads = None,
     quiet: opt.Quiet = False,
     verbose: opt.Verbose = False,
@@ -325,6 +326,7 @@ def eval_wer(
                 chunk_length=chunk_length,
                 stride=stride,
                 batch_size=batch_size,
+                batch_seconds=batch_seconds,
                 channel=channel,
                 decoding=DecodingOptions(
                     decoder=decoder,

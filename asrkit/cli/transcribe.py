@@ -150,6 +150,7 @@ def transcribe(
         ),
     ] = _SEGMENTS.max_pause,
     batch_size: opt.BatchSize = _OPTIONS.batch_size,
+    batch_seconds: opt.BatchSeconds = _OPTIONS.batch_seconds,
     threads: opt.Threads = None,
     dry_run: opt.DryRun = False,
     quiet: opt.Quiet = False,
@@ -168,7 +169,7 @@ def transcribe(
       curl -s https://example.org/talk.ogg | asrkit transcribe -
     """
     from asrkit.formats import render
-    from asrkit.outputs import Target, plan_files
+    from asrkit.outputs import EMISSION_SUFFIXES, Target, check_files
 
     console = Console(is_quiet=quiet, is_verbose=verbose)
     options = TranscribeOptions(
@@ -176,6 +177,7 @@ def transcribe(
         chunk_length=chunk_length,
         stride=stride,
         batch_size=batch_size,
+        batch_seconds=batch_seconds,
         channel=channel,
         decoding=DecodingOptions(
             decoder=decoder,
@@ -212,10 +214,8 @@ def transcribe(
     )
     target = Target.parse(output, formats, is_single=is_single)
     target.check(items, has_times=timestamps != "none")
-    emission_files = None
     if emissions is not None:
-        plan = plan_files(items, emissions, {"npy": ".npy", "json": ".json"})
-        emission_files = dict(zip(items, plan, strict=True))
+        check_files(items, emissions, EMISSION_SUFFIXES)
     if console.is_settled(items, target, source, options, dry_run=dry_run):
         return console.exit_code()
 
@@ -225,7 +225,7 @@ def transcribe(
 
     note = DEMO_NOTE if model is None else None
     loaded = console.load(load_speech_model, source, threads=threads, note=note)
-    keep = None if emission_files is None else partial(save_emissions, files=emission_files)
+    keep = None if emissions is None else partial(save_emissions, directory=emissions)
     results = transcribe_stream(
         items,
         loaded,

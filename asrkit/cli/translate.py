@@ -107,6 +107,7 @@ def translate(
     max_line_width: opt.MaxLineWidth = _SEGMENTS.max_line_width,
     max_words_per_line: opt.MaxWordsPerLine = _SEGMENTS.max_words_per_line,
     batch_size: opt.BatchSize = _OPTIONS.batch_size,
+    batch_seconds: opt.BatchSeconds = _OPTIONS.batch_seconds,
     threads: opt.Threads = None,
     dry_run: opt.DryRun = False,
     quiet: opt.Quiet = False,
@@ -134,6 +135,7 @@ def translate(
         source_model=source_model,
         chunk_length=chunk_length,
         batch_size=batch_size,
+        batch_seconds=batch_seconds,
         channel=channel,
         generation=GenerationOptions(
             beam_width, length_penalty, max_new_tokens, no_repeat_ngram, n_best

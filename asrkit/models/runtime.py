@@ -209,6 +209,17 @@ def set_num_threads(count: int) -> None:
     torch.set_num_threads(count)
 
 
+def num_free_threads(model: nn.Module) -> int:
+    """CPU threads for work beside a model: one where it runs on the CPU, else all."""
+    is_on_cpu = next(model.parameters()).device.type == "cpu"
+    return 1 if is_on_cpu else torch.get_num_threads()
+
+
+def default_batch_seconds(model: nn.Module) -> float:
+    """Seconds of padded audio in a batch that make the most of a model's device."""
+    return 60.0 if next(model.parameters()).device.type == "cpu" else 240.0
+
+
 def ctc_log_probs(model: nn.Module, waveforms: Sequence[Samples]) -> list[NDArray[np.float32]]:
     """Run one padded batch through a CTC model.
 
@@ -391,7 +402,7 @@ def _memory_errors(values: Tensor) -> Iterator[None]:
             raise
         raise AsrkitError(
             f"not enough memory on {values.device} for {len(values)} chunks of audio at once",
-            hint="a smaller --batch-size or --chunk-length needs less",
+            hint="a smaller --batch-seconds or --chunk-length needs less",
         ) from error
 
 

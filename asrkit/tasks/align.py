@@ -6,8 +6,9 @@ The whole text is aligned with the whole audio in one search, however long both 
 from __future__ import annotations
 
 import os
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
 from statistics import fmean
@@ -17,11 +18,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asrkit.audio import Chunk
+from asrkit.batch import behind
 from asrkit.ctc import Emissions, FrameClock
 from asrkit.ctc.align import forced_align, with_wildcards
 from asrkit.errors import AsrkitError, InputError
 from asrkit.formats import read_segments
 from asrkit.inputs import FailedInput
+from asrkit.models.runtime import num_free_threads
 from asrkit.options import AlignOptions, ModelOptions
 from asrkit.segmentation import place_words
 from asrkit.spelling import GAP, STAR, SpelledWord, Speller, lay_out
@@ -121,7 +124,7 @@ def align_stream(
     keep_envelope: bool = False,
     on_progress: Callable[[float], None] | None = None,
 ) -> Iterator[Alignment | FailedInput]:
-    """Align inputs one after another; one at a time is in memory, as scores and not as sound.
+    """Align inputs one after another; few at a time are in memory, as scores and not as sound.
 
     Args:
         inputs: what to read and what is said there; a failed one passes through in its place.
@@ -130,19 +133,21 @@ def align_stream(
         keep_envelope: for a picture.
         on_progress: called with the seconds of audio of every batch that is done.
 
-    Yields:
+    Returns:
         One result an input, in order, as soon as it is complete.
     """
     chunking = Chunking.of(recognizer, options)
-    texts: list[TextOf | FailedInput] = []
+    texts: deque[TextOf | FailedInput] = deque()
 
     def audios() -> Iterator[AudioInput | Audio | FailedInput]:
         for item in inputs:
             texts.append(item)
             yield item.audio if isinstance(item, TextOf) else item
 
-    def run(chunks: Sequence[Chunk]) -> list[tuple[NDArray[np.float32], NDArray[np.float32]]]:
-        scores = chunking.score(recognizer, chunks)
+    def run(
+        chunks: Sequence[Chunk], values: Sequence[NDArray[np.float32]]
+    ) -> list[tuple[NDArray[np.float32], NDArray[np.float32]]]:
+        scores = chunking.score(recognizer, chunks, values)
         return list(zip(scores, map(envelope, chunks), strict=True))
 
     def envelope(chunk: Chunk) -> NDArray[np.float32]:
@@ -151,22 +156,20 @@ def align_stream(
         own = chunk.samples[chunk.left : len(chunk.samples) - chunk.right]
         return loudness(own, chunking.samples_per_frame)
 
-    for result in chunking.map_inputs(
-        run, audios(), batch_size=options.batch_size, on_progress=on_progress
-    ):
-        text = texts.pop(0)
+    def finish(
+        pair: tuple[TextOf | FailedInput, tuple[AudioInput | Audio, list[Any], int] | FailedInput],
+    ) -> Alignment | FailedInput:
+        text, result = pair
         if isinstance(result, FailedInput) or isinstance(text, FailedInput):
             assert isinstance(result, FailedInput)  # for the type checker: it is the same one
-            yield result
-            continue
+            return result
         item, parts, num_samples = result
         scores = np.concatenate([part for part, _ in parts])
         emissions = Emissions(scores, chunking.clock(item, num_samples))
         try:
             alignment = align_emissions(emissions, text.segments, recognizer.vocabulary, options)
         except AsrkitError as error:
-            yield FailedInput(item.source, error.about(item.source), item.id)
-            continue
+            return FailedInput(item.source, error.about(item.source), item.id)
         transcript = replace(
             alignment.transcript,
             source=item.source,
@@ -176,7 +179,11 @@ def align_stream(
             model=recognizer.info,
         )
         heard = np.concatenate([part for _, part in parts])
-        yield replace(alignment, transcript=transcript, envelope=heard)
+        return replace(alignment, transcript=transcript, envelope=heard)
+
+    scored = chunking.map_inputs(run, audios(), on_progress=on_progress)
+    pairs = ((texts.popleft(), result) for result in scored)
+    return behind(finish, pairs, num_threads=num_free_threads(recognizer.model))
 
 
 def align_emissions(
@@ -227,7 +234,7 @@ def align_emissions(
         duration=0.0,
         text=" ".join(segment.text for segment in result),
         segments=tuple(_at_level(segment, options.level) for segment in result),
-        options={**asdict(options), "decoder": "align", "stride": options.context},
+        options={**options.in_results(), "decoder": "align", "stride": options.context},
         warnings=tuple(_warnings(result, is_wrong=is_wrong)),
     )
     labels = (*(vocabulary.token(index) for index in range(width)), "*", " ")

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from asrkit.audio import Chunk, chunk_audio, open_audio
-from asrkit.batch import map_in_batches
+from asrkit.batch import BatchLimits, map_in_batches
 from asrkit.ctc import FrameClock
 from asrkit.errors import InputError, MissingExtraError
+from asrkit.frontend import WaveformFrontend
 from asrkit.inputs import FailedInput
+from asrkit.models.runtime import default_batch_seconds
 from asrkit.options import ChunkOptions
 from asrkit.tasks.recognizer import Recognizer
 from asrkit.types import Audio, AudioInput
@@ -65,63 +67,79 @@ def read_pieces(
         yield Piece(item)
 
 
+def batch_limits(model: Any, options: ChunkOptions, sample_rate: int) -> BatchLimits:
+    """When a batch of pieces is full, in samples, for the device of a model."""
+    seconds = options.batch_seconds
+    if seconds is None:
+        seconds = default_batch_seconds(model)
+    return BatchLimits(options.batch_size, round(seconds * sample_rate))
+
+
 @dataclass(frozen=True)
 class Chunking:
-    """How inputs become pieces.
+    """How inputs become pieces, and pieces batches.
 
     Attributes:
-        sample_rate: of the pieces, in Hz.
+        frontend: prepares the samples of a piece.
         samples_per_frame: of the model.
         length: of a chunk with its context, in samples, a multiple of a frame.
         left: context before what counts, likewise.
         right: context after what counts, likewise.
         channel: "mix", or the number of one channel counted from 0.
+        limits: of a batch, in samples.
     """
 
-    sample_rate: int
+    frontend: WaveformFrontend
     samples_per_frame: int
     length: int
     left: int
     right: int
     channel: str
+    limits: BatchLimits
 
     @classmethod
     def of(cls, recognizer: Recognizer, options: ChunkOptions) -> Chunking:
         """As the options say, for the front end and frames of a model."""
         return cls.seconds(
-            recognizer.frontend.sample_rate,
-            recognizer.model.config.samples_per_frame,
+            recognizer.model,
+            recognizer.frontend,
+            options,
             length=options.chunk_length,
             left=options.context,
             right=options.context,
-            channel=options.channel,
         )
 
     @classmethod
     def seconds(
         cls,
-        sample_rate: int,
-        samples_per_frame: int,
+        model: Any,
+        frontend: WaveformFrontend,
+        options: ChunkOptions,
         *,
         length: float,
         left: float = 0.0,
         right: float = 0.0,
-        channel: str = "mix",
     ) -> Chunking:
         """Chunks and their context in seconds, rounded to frames; a chunk has at least one."""
+        frame = model.config.samples_per_frame
 
         def samples(time: float) -> int:
-            return round(time * sample_rate / samples_per_frame) * samples_per_frame
+            return int(round(time * frontend.sample_rate / frame) * frame)
 
-        least = samples(left) + samples(right) + samples_per_frame
         return cls(
-            sample_rate,
-            samples_per_frame,
-            max(samples(length), least),
+            frontend,
+            frame,
+            max(samples(length), samples(left) + samples(right) + frame),
             samples(left),
             samples(right),
-            channel,
+            options.channel,
+            batch_limits(model, options, frontend.sample_rate),
         )
+
+    @property
+    def sample_rate(self) -> int:
+        """Of the pieces, in Hz."""
+        return self.frontend.sample_rate
 
     def pieces(self, item: AudioInput | Audio | FailedInput) -> Iterator[Piece]:
         """The chunks of an input and the mark of its end, or of its failure."""
@@ -132,18 +150,17 @@ class Chunking:
 
     def map_inputs(
         self,
-        run: Callable[[Sequence[Chunk]], Sequence[ResultT]],
+        run: Callable[[Sequence[Chunk], Sequence[NDArray[np.float32]]], Sequence[ResultT]],
         inputs: Iterable[AudioInput | Audio | FailedInput],
         *,
-        batch_size: int,
         on_progress: Callable[[float], None] | None = None,
     ) -> Iterator[tuple[AudioInput | Audio, list[ResultT], int] | FailedInput]:
         """Apply `run` to batches of chunks of all inputs, and gather what belongs together.
 
         Args:
-            run: gives one result for each chunk of a batch.
+            run: gives one result for each chunk of a batch; it is also given their samples as the
+                front end prepares them.
             inputs: what to read; a failed one passes through in its place.
-            batch_size: chunks in a run.
             on_progress: called with the seconds of audio of every batch that is done.
 
         Yields:
@@ -151,9 +168,15 @@ class Chunking:
             how many samples it has; or why it failed.
         """
 
-        def run_pieces(pieces: Sequence[Piece]) -> list[tuple[ResultT, int]]:
-            chunks = [piece.chunk for piece in pieces if piece.chunk is not None]
-            results = run(chunks)
+        def prepare(piece: Piece) -> tuple[Chunk, NDArray[np.float32]]:
+            assert piece.chunk is not None  # for the type checker; marks are never prepared
+            return piece.chunk, self.frontend(piece.chunk.samples)
+
+        def run_batch(
+            batch: Sequence[tuple[Chunk, NDArray[np.float32]]],
+        ) -> list[tuple[ResultT, int]]:
+            chunks, values = zip(*batch, strict=True)
+            results = run(chunks, values)
             if on_progress is not None:
                 on_progress(sum(chunk.num_new for chunk in chunks) / self.sample_rate)
             return [(part, c.num_new) for part, c in zip(results, chunks, strict=True)]
@@ -161,10 +184,11 @@ class Chunking:
         parts: list[ResultT] = []
         num_samples = 0
         for piece, result in map_in_batches(
-            run_pieces,
+            run_batch,
             (piece for item in inputs for piece in self.pieces(item)),
+            prepare=prepare,
             length=lambda piece: piece.num_samples,
-            batch_size=batch_size,
+            limits=self.limits,
         ):
             if result is not None:
                 parts.append(result[0])
@@ -176,9 +200,14 @@ class Chunking:
                 yield piece.item, parts, num_samples
             parts, num_samples = [], 0
 
-    def score(self, recognizer: Recognizer, chunks: Sequence[Chunk]) -> list[NDArray[np.float32]]:
+    def score(
+        self,
+        recognizer: Recognizer,
+        chunks: Sequence[Chunk],
+        values: Sequence[NDArray[np.float32]],
+    ) -> list[NDArray[np.float32]]:
         """Run one batch: the (F, V) log-probabilities of each chunk, its context trimmed."""
-        log_probs = recognizer.log_probs([chunk.samples for chunk in chunks])
+        log_probs = recognizer.log_probs(values)
         return [self.trim(*pair) for pair in zip(log_probs, chunks, strict=True)]
 
     def clock(self, item: AudioInput | Audio, num_samples: int) -> FrameClock:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import groupby
 from statistics import fmean
 from typing import Any
@@ -107,8 +107,8 @@ class Classifier:
         return describe(self.model, self.info)
 
     def logits(self, waveforms: Sequence[NDArray[np.float32]]) -> list[NDArray[np.float32]]:
-        """Score one batch: (T,) samples each, as read, to (N,) or, framewise, (F, N) logits."""
-        return class_logits(self.model, [self.frontend(samples) for samples in waveforms])
+        """Score one batch: (T,) samples of the front end to (N,) or, framewise, (F, N) logits."""
+        return class_logits(self.model, waveforms)
 
     def scores(self, logits: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
         """Logits (..., N) to scores: probabilities, unless the model was trained for regression.
@@ -180,8 +180,8 @@ def classify_stream(
         )
     chunking = _chunking(classifier, options)
 
-    def run(chunks: Sequence[Chunk]) -> list[_Part]:
-        scores = classifier.logits([chunk.samples for chunk in chunks])
+    def run(chunks: Sequence[Chunk], values: Sequence[NDArray[np.float32]]) -> list[_Part]:
+        scores = classifier.logits(values)
         if classifier.is_framewise:
             scores = [chunking.trim(*pair) for pair in zip(scores, chunks, strict=True)]
         return [
@@ -189,9 +189,7 @@ def classify_stream(
             for chunk, logits in zip(chunks, scores, strict=True)
         ]
 
-    for result in chunking.map_inputs(
-        run, inputs, batch_size=options.batch_size, on_progress=on_progress
-    ):
+    for result in chunking.map_inputs(run, inputs, on_progress=on_progress):
         if isinstance(result, FailedInput):
             yield result
             continue
@@ -219,7 +217,7 @@ def classify_stream(
             id=item.id,
             offset=item.offset,
             model=classifier.info,
-            options=asdict(options),
+            options=options.in_results(),
         )
 
 
@@ -231,12 +229,7 @@ def _chunking(classifier: Classifier, options: ClassifyOptions) -> Chunking:
         # A window is a chunk of which all but the hop is context of the next one.
         length, right = options.window, options.window - (options.hop or options.window)
     return Chunking.seconds(
-        classifier.frontend.sample_rate,
-        classifier.model.config.samples_per_frame,
-        length=length,
-        left=left,
-        right=right,
-        channel=options.channel,
+        classifier.model, classifier.frontend, options, length=length, left=left, right=right
     )
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -121,22 +122,17 @@ def embed_stream(
     """
     is_voice = embedder.has_xvectors and options.layer is None and options.pool is None
     source: Any = _Voices(embedder) if is_voice else _Layers(embedder, options)
-    config = embedder.model.config
     chunking = Chunking.seconds(
-        embedder.frontend.sample_rate,
-        config.samples_per_frame,
+        embedder.model,
+        embedder.frontend,
+        options,
         length=options.chunk_length,
         left=options.context,
         right=0.0 if is_voice else options.context,
-        channel=options.channel,
     )
     seconds_per_frame = chunking.samples_per_frame / chunking.sample_rate
-    for result in chunking.map_inputs(
-        lambda chunks: source.run(chunks, chunking),
-        inputs,
-        batch_size=options.batch_size,
-        on_progress=on_progress,
-    ):
+    run = partial(source.run, chunking)
+    for result in chunking.map_inputs(run, inputs, on_progress=on_progress):
         if isinstance(result, FailedInput):
             yield result
             continue
@@ -162,7 +158,7 @@ def embed_stream(
             offset=item.offset,
             seconds_per_frame=seconds_per_frame if options.pool == "none" else None,
             model=embedder.info,
-            options=asdict(options),
+            options=options.in_results(),
         )
 
 
@@ -173,14 +169,11 @@ class _Voices:
         self._embedder = embedder
 
     def run(
-        self, chunks: Sequence[Chunk], chunking: Chunking
+        self, chunking: Chunking, chunks: Sequence[Chunk], values: Sequence[NDArray[np.float32]]
     ) -> list[tuple[int, NDArray[np.float32]] | None]:
         """Each chunk's new samples and vector; None of one that is too short for a vector."""
         least = self._embedder.model.min_samples
-        long = [chunk for chunk in chunks if len(chunk.samples) >= least]
-        vectors = iter(
-            xvectors(self._embedder.model, [self._embedder.frontend(c.samples) for c in long])
-        )
+        vectors = iter(xvectors(self._embedder.model, [v for v in values if len(v) >= least]))
         return [
             (chunk.num_new, next(vectors)) if len(chunk.samples) >= least else None
             for chunk in chunks
@@ -206,10 +199,11 @@ class _Layers:
         self._indices = embedder.layers(self._name)
         self._pool = options.pool or "mean"
 
-    def run(self, chunks: Sequence[Chunk], chunking: Chunking) -> list[_Frames]:
+    def run(
+        self, chunking: Chunking, chunks: Sequence[Chunk], values: Sequence[NDArray[np.float32]]
+    ) -> list[_Frames]:
         """What is kept of each chunk, its context trimmed."""
-        prepared = [self._embedder.frontend(chunk.samples) for chunk in chunks]
-        states = hidden_states(self._embedder.model, prepared, layers=self._indices)
+        states = hidden_states(self._embedder.model, values, layers=self._indices)
         parts = []
         for item, chunk in zip(states, chunks, strict=True):
             frames = chunking.trim(item.swapaxes(0, 1), chunk)  # (F, layers, D)

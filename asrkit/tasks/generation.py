@@ -24,7 +24,7 @@ from asrkit.options import TranscribeOptions
 from asrkit.pauses import Stretch, cut_at_pauses
 from asrkit.segmentation import milliseconds, split_segments
 from asrkit.seq2seq import GenerationSettings
-from asrkit.tasks.chunking import Piece, read_pieces
+from asrkit.tasks.chunking import Piece, batch_limits, read_pieces
 from asrkit.tasks.generator import Generator
 from asrkit.tasks.recognizer import Recognizer
 from asrkit.types import Alternative, Audio, AudioInput, Segment, Transcript
@@ -104,7 +104,8 @@ def write_stream(
             for piece in read_pieces(item, cut, sample_rate=rate, channel=options.channel)
         ),
         length=writer.cost,
-        batch_size=options.batch_size,
+        prepare=writer.prepare,
+        limits=batch_limits(generator.model, options, rate),
     ):
         if piece.chunk is not None:
             num_samples += piece.num_samples
@@ -180,16 +181,22 @@ class _Writer:
         is_heard = not is_silent and piece.num_samples >= _SHORTEST * self.sample_rate
         return piece.num_samples if is_heard else 0
 
-    def __call__(self, pieces: Sequence[Piece]) -> list[_Written]:
+    def prepare(self, piece: Piece) -> tuple[Piece, NDArray[np.float32]]:
+        """A piece and what the model hears of it."""
+        assert piece.chunk is not None  # for the type checker; marks cost nothing
+        return piece, self._generator.frontend(piece.chunk.samples)
+
+    def __call__(self, batch: Sequence[tuple[Piece, NDArray[np.float32]]]) -> list[_Written]:
         """Write the texts of a batch."""
-        waveforms = [piece.chunk.samples for piece in pieces if piece.chunk is not None]
-        texts = self._generator.write(waveforms, self._settings)
+        pieces, values = zip(*batch, strict=True)
+        texts = self._generator.write(values, self._settings)
         heard: Iterable[NDArray[np.float32] | None] = repeat(None)
         if self._listener is not None:
-            heard = self._listener.recognizer.log_probs(waveforms)
+            other = self._listener.recognizer
+            heard = other.log_probs([other.frontend(piece.chunk.samples) for piece in pieces])
         written = [self._written(*each) for each in zip(pieces, texts, heard, strict=False)]
         if self._on_progress is not None:
-            self._on_progress(sum(map(len, waveforms)) / self.sample_rate)
+            self._on_progress(sum(piece.num_samples for piece in pieces) / self.sample_rate)
         return written
 
     def _written(
@@ -247,8 +254,7 @@ def _in_results(
 ) -> dict[str, Any]:
     """The options in a transcript: those that changed what is in it."""
     chosen: dict[str, Any] = {
-        name: getattr(options, name)
-        for name in ("timestamps", "chunk_length", "batch_size", "channel")
+        name: getattr(options, name) for name in ("timestamps", "chunk_length", "channel")
     }
     if language is not None:
         chosen["target_language"] = language

@@ -96,10 +96,9 @@ class Generator:
         return settings.with_options(options, forced_bos_token_id=self._language_id(language))
 
     def write(
-        self, waveforms: Sequence[NDArray[np.float32]], settings: GenerationSettings
+        self, inputs: Sequence[NDArray[np.float32]], settings: GenerationSettings
     ) -> list[list[Alternative]]:
-        """Write texts of one batch of (T,) samples each, as read; the best of each first."""
-        inputs = [self.frontend(samples) for samples in waveforms]
+        """Write texts of one batch, as the front end prepares it; the best of each first."""
         return [
             [
                 Alternative(self.vocabulary.decode(text.tokens), score=round(text.score, 4))

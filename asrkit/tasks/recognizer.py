@@ -90,8 +90,8 @@ class Recognizer:
         return describe(self.model, self.info)
 
     def log_probs(self, waveforms: Sequence[NDArray[np.float32]]) -> list[NDArray[np.float32]]:
-        """Score one batch: (T,) samples each, as read, to (F, V) log-probabilities each."""
-        return ctc_log_probs(self.model, [self.frontend(samples) for samples in waveforms])
+        """Score one batch: (T,) samples of the front end each to (F, V) log-probabilities each."""
+        return ctc_log_probs(self.model, waveforms)
 
 
 def load_second(name: str | None, options: ModelOptions) -> Recognizer | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
@@ -13,12 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asrkit.audio import Chunk
+from asrkit.batch import behind
 from asrkit.ctc import Emissions, FrameClock
 from asrkit.ctc.search import SearchOptions
 from asrkit.errors import InputError, UsageError
 from asrkit.inputs import FailedInput
+from asrkit.models.runtime import num_free_threads
 from asrkit.options import AlignOptions, ModelOptions, TranscribeOptions
-from asrkit.outputs import encode, write_whole
+from asrkit.outputs import EMISSION_SUFFIXES, encode, files_of, write_whole
 from asrkit.segmentation import split_segments
 from asrkit.tasks.align import align_emissions
 from asrkit.tasks.calls import all_results, divide_options, named_inputs
@@ -185,33 +187,39 @@ def _recognize(
     chunking = Chunking.of(recognizer, options)
     decoding = make_decoding(recognizer, options.decoding)
 
-    def run(chunks: Sequence[Chunk]) -> list[tuple[Any, NDArray[np.float32] | None]]:
+    def run(
+        chunks: Sequence[Chunk], values: Sequence[NDArray[np.float32]]
+    ) -> list[tuple[Any, NDArray[np.float32] | None]]:
         return [
             (decoding.reduce(scores), None if on_emissions is None else scores.copy())
-            for scores in chunking.score(recognizer, chunks)
+            for scores in chunking.score(recognizer, chunks, values)
         ]
 
-    for result in chunking.map_inputs(
-        run, inputs, batch_size=options.batch_size, on_progress=on_progress
-    ):
+    def decode(
+        result: tuple[AudioInput | Audio, list[Any], int] | FailedInput,
+    ) -> Transcript | FailedInput:
         if isinstance(result, FailedInput):
-            yield result
-            continue
+            return result
         item, parts, num_samples = result
         clock = chunking.clock(item, num_samples)
         if on_emissions is not None:
             log_probs = np.concatenate([scores for _, scores in parts if scores is not None])
             on_emissions(recognizer, item, Emissions(log_probs, clock))
         hypotheses = decoding.decode([kept for kept, _ in parts])
-        yield _transcript(item, hypotheses, clock, recognizer.info, options, decoding)
+        return _transcript(item, hypotheses, clock, recognizer.info, options, decoding)
+
+    scored = chunking.map_inputs(run, inputs, on_progress=on_progress)
+    if decoding.name == "greedy":  # takes no time, and its results need not wait for a batch
+        return (decode(result) for result in scored)
+    return behind(decode, scored, num_threads=num_free_threads(recognizer.model))
 
 
 def save_emissions(
     recognizer: Recognizer,
-    item: AudioInput | Audio,
+    item: AudioInput,
     emissions: Emissions,
     *,
-    files: Mapping[Any, Mapping[str, Path]],
+    directory: Path,
 ) -> None:
     """Write the log-probabilities of an input as .npy, and what they mean as .json.
 
@@ -219,7 +227,7 @@ def save_emissions(
         recognizer: what made them.
         item: the input.
         emissions: its log-probabilities (F, V), float32.
-        files: for each input the path of its "npy" and "json".
+        directory: where the files go, named as those of the results are.
 
     Raises:
         OutputError: a file cannot be written.
@@ -240,8 +248,9 @@ def save_emissions(
     }
     array = io.BytesIO()
     np.save(array, emissions.log_probs)
-    write_whole(files[item]["npy"], array.getvalue())
-    write_whole(files[item]["json"], encode(json.dumps(meaning, ensure_ascii=False) + "\n"))
+    files = files_of(item, directory, EMISSION_SUFFIXES)
+    write_whole(files["npy"], array.getvalue())
+    write_whole(files["json"], encode(json.dumps(meaning, ensure_ascii=False) + "\n"))
 
 
 def _transcript(
@@ -282,7 +291,7 @@ def _transcript(
 
 def _in_results(options: TranscribeOptions, decoding: Decoding) -> dict[str, Any]:
     """The options in a transcript: those that changed what is in it."""
-    chosen = asdict(options)
+    chosen = options.in_results()
     del chosen["generation"], chosen["align_model"]
     chosen["stride"] = options.context
     chosen["decoding"] = {"decoder": decoding.name}

@@ -132,7 +132,7 @@ def transcribe_corpus(
     """
     settings = {
         "model": asdict(recognizer.info),
-        "options": {k: v for k, v in asdict(options).items() if k != "batch_size"},
+        "options": options.in_results(),
         "files": [_state(recognizer.directory), _state(options.decoding.lm)],
     }
     items = [_with_reference(item) for item in items]

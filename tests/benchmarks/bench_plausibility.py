@@ -36,7 +36,7 @@ def main() -> None:
             continue
         audio = read_audio(item.audio, sample_rate=recognizer.frontend.sample_rate)
         if audio.duration <= options.longest:
-            (scores,) = recognizer.log_probs([audio.samples])
+            (scores,) = recognizer.log_probs([recognizer.frontend(audio.samples)])
             clips.append((item, scores))
     rows = {"own text": [], "another's text": []}
     for item, scores in clips:
