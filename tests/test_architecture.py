@@ -14,7 +14,7 @@ import asrkit
 ROOT = Path(asrkit.__file__).parent
 # Rooms by floor, lowest first. A room imports from lower floors and from its own.
 FLOORS = (
-    {"errors", "options", "types"},
+    {"config", "errors", "options", "suggest", "types"},
     {"audio", "corpus", "ctc", "decoders", "formats", "frontend", "inputs", "normalize", "outputs"}
     | {"pauses", "plot", "report", "safe_pickle", "scoring", "segmentation", "significance"}
     | {"spelling", "text", "verification"},

@@ -29,6 +29,7 @@ DEMO_NOTE = (
 
 
 def embed(
+    ctx: typer.Context,
     inputs: opt.Inputs = None,
     recursive: opt.Recursive = False,
     files_from: opt.FilesFrom = None,
@@ -103,9 +104,6 @@ def embed(
     batch_size: opt.BatchSize = _OPTIONS.batch_size,
     threads: opt.Threads = None,
     dry_run: opt.DryRun = False,
-    quiet: opt.Quiet = False,
-    verbose: opt.Verbose = False,
-    debug: opt.Debug = False,
 ) -> int:
     """Turn audio into vectors, or say whose voices are alike.
 
@@ -124,7 +122,7 @@ def embed(
     from asrkit.inputs import FailedInput
     from asrkit.outputs import Target
 
-    console = Console(is_quiet=quiet, is_verbose=verbose)
+    console: Console = ctx.obj
     options = EmbedOptions(
         layer=layer,
         pool=pool,

@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from asrkit.cli import _options as opt
+from asrkit.cli._command import AsrkitCommand, AsrkitGroup
 from asrkit.cli._console import in_bytes
 from asrkit.options import ModelOptions
 
@@ -89,7 +90,6 @@ def download(
     revision: opt.Revision = _MODEL.revision,
     cache_dir: opt.CacheDir = _MODEL.cache_dir,
     language: opt.Language = _MODEL.language,
-    debug: opt.Debug = False,
 ) -> None:
     """Fetch models from the Hub into the cache, and print where they are.
 
@@ -132,7 +132,6 @@ def attention(
     dtype: opt.Dtype = _MODEL.dtype,
     cache_dir: opt.CacheDir = _MODEL.cache_dir,
     offline: opt.Offline = _MODEL.offline,
-    debug: opt.Debug = False,
 ) -> None:
     """Draw what every layer and head of a model attends to, as one HTML page.
 
@@ -149,10 +148,11 @@ def attention(
 
 
 app = typer.Typer(
+    cls=AsrkitGroup,
     no_args_is_help=True,
     rich_markup_mode="rich",
     help="List, describe and fetch models, and see what they look at.",
 )
-app.command("list")(list_)
+app.command("list", cls=AsrkitCommand)(list_)
 for _command in (info, download, path, attention):
-    app.command()(_command)
+    app.command(cls=AsrkitCommand)(_command)

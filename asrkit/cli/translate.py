@@ -32,6 +32,7 @@ DEMO_NOTE = (
 
 
 def translate(
+    ctx: typer.Context,
     inputs: opt.Inputs = None,
     recursive: opt.Recursive = False,
     files_from: opt.FilesFrom = None,
@@ -109,9 +110,6 @@ def translate(
     batch_size: opt.BatchSize = _OPTIONS.batch_size,
     threads: opt.Threads = None,
     dry_run: opt.DryRun = False,
-    quiet: opt.Quiet = False,
-    verbose: opt.Verbose = False,
-    debug: opt.Debug = False,
 ) -> int:
     """Translate speech to text of another language.
 
@@ -126,7 +124,7 @@ def translate(
     from asrkit.formats import render
     from asrkit.outputs import Target
 
-    console = Console(is_quiet=quiet, is_verbose=verbose)
+    console: Console = ctx.obj
     if source_text and source_model is None:
         source_model = ModelOptions.model
     options = TranslateOptions(
