@@ -89,6 +89,8 @@ def test_only_the_model_rooms_import_torch(path):
         ["models", "info", "--help"],
         ["convert", "checkpoint", "--help"],
         ["eval-wer", "--help"],
+        ["doctor", "--help"],
+        ["transcribe", "--batch-size", "none"],  # files of settings were read
     ],
 )
 def test_help_imports_nothing_heavy(arguments):

@@ -50,10 +50,12 @@ class AsrkitGroup(_Help, TyperGroup):
 class AsrkitCommand(_Help, TyperCommand):
     """A subcommand, which finds its `Console` in `ctx.obj`."""
 
+    needs_config = True  # files of settings that cannot be read are an error
+
     def __init__(self, name: str | None, **settings: Any) -> None:
         super().__init__(name, **settings)
         self.own = {name for name, option in options_of(self).items() if option.envvar is not None}
-        self.params += [*running_options(), _no_config(_read_files)]
+        self.params += [_no_config(_read_files), *running_options()]  # files first
         for name, option in options_of(self).items():
             if name not in self.own:
                 option.envvar = f"ASRKIT_{name.upper().replace('-', '_')}"
@@ -88,12 +90,12 @@ def options_of(command: Any) -> dict[str, TyperOption]:
     return {max(option.opts, key=len).removeprefix("--"): option for option in options}
 
 
-def leaves(group: Any, words: Table = ()) -> Iterator[tuple[Table, Any]]:
+def leaves(group: Any, words: Table = ()) -> Iterator[tuple[Table, AsrkitCommand]]:
     """Every command below a group, with the words that call it."""
     for name, command in group.commands.items():
         if isinstance(command, TyperGroup):
             yield from leaves(command, (*words, name))
-        else:
+        elif isinstance(command, AsrkitCommand):
             yield (*words, name), command
 
 
@@ -144,7 +146,7 @@ def running_options() -> list[TyperOption]:
 
 def global_options() -> list[TyperOption]:
     """The same before the name of a command."""
-    return [*running_options(), _no_config(_configure)]
+    return [_no_config(_configure), *running_options()]
 
 
 def _no_config(callback: Any) -> TyperOption:
@@ -180,15 +182,15 @@ def _read_files(ctx: Any, option: Any, value: Any) -> None:
     console = ctx.ensure_object(Console)
     if console.no_config or ctx.resilient_parsing:
         return
-    config = find_config()
-    settings = settings_of(config, ctx)
+    try:
+        config = find_config()
+        read_settings(ctx, config)
+    except UsageError:
+        if ctx.command.needs_config:
+            raise
+        return
     console.notes += config.notes
     console.config_files = [str(file.path) for file in config.files]
-    options = options_of(ctx.command)
-    ctx.default_map = {
-        options[name].name: _as_typed(setting, options[name]) for name, setting in settings.items()
-    }
-    ctx.meta["asrkit.settings"] = {options[name].name: found for name, found in settings.items()}
 
 
 def find_config() -> Config:
@@ -203,20 +205,26 @@ def find_config() -> Config:
         return Config()
 
 
-def settings_of(config: Config, ctx: Any) -> dict[str, Setting]:
-    """The settings of the command of a context, by the names of options.
+def read_settings(ctx: Any, config: Config) -> None:
+    """Make what files say the defaults of the command of a context.
 
     Raises:
-        UsageError: a key or table that no command has.
+        UsageError: a key or table that no command has, or a value of another type.
     """
     words: Table = ()
-    while ctx.parent is not None:
-        words, ctx = (ctx.info_name, *words), ctx.parent
-    tree = dict(leaves(ctx.command))
-    options = {name: options_of(command).keys() - {"no-config"} for name, command in tree.items()}
-    own: dict[Table, set[str]] = {name: getattr(c, "own", set()) for name, c in tree.items()}
-    config.check(options, own)
-    return config.of(words, options[words], own[words])
+    above = ctx
+    while above.parent is not None:
+        words, above = (above.info_name, *words), above.parent
+    tree = dict(leaves(above.command))
+    names = {name: options_of(command).keys() - {"no-config"} for name, command in tree.items()}
+    own = {name: command.own for name, command in tree.items()}
+    config.check(names, own)
+    found = config.of(words, names[words], own[words])
+    options = options_of(ctx.command)
+    ctx.default_map = {
+        options[name].name: _as_typed(setting, options[name]) for name, setting in found.items()
+    }
+    ctx.meta["asrkit.settings"] = {options[name].name: setting for name, setting in found.items()}
 
 
 def where_from(ctx: Any, option: TyperOption) -> str | None:
@@ -226,8 +234,13 @@ def where_from(ctx: Any, option: TyperOption) -> str | None:
         return None
     if source.name == "ENVIRONMENT":
         return str(option.envvar)
+    return setting_of(ctx, option).where
+
+
+def setting_of(ctx: Any, option: TyperOption) -> Setting:
+    """What a file says of an option, where one does."""
     setting: Setting = ctx.meta["asrkit.settings"][option.name]
-    return setting.where
+    return setting
 
 
 def _as_typed(setting: Setting, option: TyperOption) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import shlex
@@ -99,8 +100,8 @@ class Console:
 
     def close(self, code: int) -> None:
         """The run is over."""
+        self.log(f"exit code {code}")
         if self._log is not None:
-            self._log.write(f"exit code {code}")
             self._log.close()
             self._log = None
 
@@ -147,9 +148,13 @@ class Console:
         if shown:
             self._line(f"note: not from the command line: {', '.join(shown)}")
 
-    def _line(self, message: str, *, is_shown: bool = True) -> None:
+    def log(self, text: str) -> None:
+        """Text for the log file alone."""
         if self._log is not None:
-            self._log.write(message)
+            self._log.write(text)
+
+    def _line(self, message: str, *, is_shown: bool = True) -> None:
+        self.log(message)
         if not is_shown:
             return
         kind, colon, rest = message.partition(":")
@@ -346,6 +351,13 @@ def _total_seconds(inputs: Sequence[AudioInput | FailedInput]) -> float | None:
                 return None
             total += reader.duration
     return total
+
+
+def print_json(value: object) -> None:
+    """A result as JSON, on standard output."""
+    from asrkit.outputs import write_stdout
+
+    write_stdout(json.dumps(value, ensure_ascii=False, indent=2, default=str) + "\n")
 
 
 def in_words(seconds: float) -> str:

@@ -296,6 +296,7 @@ Output = Annotated[
         rich_help_panel=_OUTPUT,
     ),
 ]
+AsJson = Annotated[bool, typer.Option("--json", metavar="", help="Print JSON.")]
 DryRun = Annotated[
     bool,
     typer.Option(

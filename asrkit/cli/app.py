@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import traceback
 from collections.abc import Sequence
 from typing import Annotated, Any
 
@@ -16,6 +17,7 @@ from asrkit.cli._console import Console
 from asrkit.cli.align import align
 from asrkit.cli.classify import classify
 from asrkit.cli.convert import app as convert
+from asrkit.cli.doctor import DoctorCommand, doctor
 from asrkit.cli.embed import embed
 from asrkit.cli.eval_wer import eval_wer
 from asrkit.cli.models import app as models
@@ -84,6 +86,7 @@ class AsrkitRoot(AsrkitGroup):
             if console.is_debug:
                 raise
             code = ExitCode.NOTHING_DONE
+            console.log(traceback.format_exc())
             console.report(
                 f"internal error: {type(error).__name__}: {error}",
                 "this is a fault in asrkit; --debug shows where, for a report",
@@ -101,9 +104,9 @@ def _report_usage(console: Console, error: typer.TyperException) -> None:
         return
     ctx, option = getattr(error, "ctx", None), getattr(error, "param", None)
     hint = f"{ctx.command_path if ctx else 'asrkit'} --help"
-    where = where_from(ctx, option) if ctx and isinstance(option, TyperOption) else None
-    if where is not None:
-        message, hint = f"{where}: {message}", f"--no-config goes without files; {hint}"
+    if ctx and isinstance(option, TyperOption) and (where := where_from(ctx, option)):
+        message = f"{where}: {message}"
+        hint = f"unset {where}" if where == option.envvar else "--no-config goes without files"
     if near := getattr(error, "possibilities", None):
         message, hint = error.message, f"did you mean {near[0]}?"
     console.report(message, hint)
@@ -153,3 +156,4 @@ for _command in (transcribe, translate, align, classify, embed):
 app.add_typer(convert, name="convert", epilog=EPILOG)
 app.add_typer(models, name="models", epilog=EPILOG)
 app.command(cls=AsrkitCommand, epilog=EPILOG)(eval_wer)
+app.command(cls=DoctorCommand, epilog=EPILOG)(doctor)
