@@ -57,6 +57,11 @@ class Setting:
         line = self.file.line(self.table, self.key)
         return f"{self.file.path}, line {line}" if line else str(self.file.path)
 
+    @property
+    def writes_in_project(self) -> bool:
+        """Whether a file that may be a stranger's says where something is written."""
+        return self.file.is_project and self.key in WRITTEN
+
     def path(self, name: str) -> str:
         """A path that the value names, which is relative to the file.
 
@@ -68,7 +73,7 @@ class Setting:
         folder = self.file.path.parent
         path = os.path.join(folder, os.path.expanduser(name))  # keeps a slash at the end
         is_inside = Path(os.path.realpath(path)).is_relative_to(os.path.realpath(folder))
-        if self.file.is_project and self.key in WRITTEN and not is_inside:
+        if self.writes_in_project and not is_inside:
             raise UsageError(
                 f"{self.where}: {self.key} = {name!r} is outside {folder}, and a project's file "
                 "may write nowhere else",
@@ -209,13 +214,13 @@ def read_config(folder: Path) -> Config:
         UsageError: a file is not readable, or not TOML.
     """
     files, notes = [], []
-    if (path := user_file()).is_file():
+    if os.path.isfile(path := user_file()):
         files.append(_read(path, is_project=False))
     for parent in (folder, *folder.parents):
         path = parent / PROJECT
-        if not path.is_file():
+        if not os.path.isfile(path):
             path = parent / PYPROJECT
-            if not path.is_file() or b"asrkit" not in _bytes(path):
+            if not os.path.isfile(path) or b"asrkit" not in _bytes(path):
                 continue
         if not _is_trusted(path, folder):
             notes.append(f"{path} is not read: it belongs to somebody else")

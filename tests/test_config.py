@@ -249,11 +249,18 @@ def test_project_cannot_write_outside_its_folder(key, path, project, user, tmp_p
     plan()
 
 
-def test_what_a_project_writes_is_said(project):
+def test_what_a_project_writes_is_said(project, monkeypatch):
     (project / "asrkit.toml").write_text("[transcribe]\noutput = 'out/'\n")
 
     assert f"note: output = {project}{os.sep}out/ (" in plan()
     assert "note: output" not in plan("-o", "-")
+    monkeypatch.setenv("ASRKIT_OUTPUT", "-")
+    assert "note: output" not in plan()
+    monkeypatch.delenv("ASRKIT_OUTPUT")
+
+    (project / "asrkit.toml").write_text("quiet = true\n[transcribe]\noutput = 'out/'\n")
+    assert "note: output" in plan()
+    assert "note: output" not in plan("-q")
 
 
 def test_project_cannot_run_code(project, user):

@@ -75,11 +75,13 @@ class AsrkitCommand(_Help, TyperCommand):
         """Run the command."""
         console = ctx.obj
         for name, option in options_of(self).items():
-            if where := where_from(ctx, option):
-                value = ctx.params.get(option.name, getattr(console, str(option.name), None))
-                console.settings.append((name, value, where))
-                if name in WRITTEN and where != option.envvar:
-                    console.notes.append(f"{name} = {value} ({where})")
+            if (where := where_from(ctx, option)) is None:
+                continue
+            value = ctx.params.get(option.name, getattr(console, str(option.name), None))
+            console.settings.append((name, value, where))
+            setting = found_settings(ctx).get(option.name)
+            if setting and where == setting.where and setting.writes_in_project:
+                console.notes.append(f"{name} = {value} ({where})")
         console.start()
         return super().invoke(ctx)
 
@@ -234,13 +236,13 @@ def where_from(ctx: Any, option: TyperOption) -> str | None:
         return None
     if source.name == "ENVIRONMENT":
         return str(option.envvar)
-    return setting_of(ctx, option).where
+    return found_settings(ctx)[option.name].where
 
 
-def setting_of(ctx: Any, option: TyperOption) -> Setting:
-    """What a file says of an option, where one does."""
-    setting: Setting = ctx.meta["asrkit.settings"][option.name]
-    return setting
+def found_settings(ctx: Any) -> dict[str | None, Setting]:
+    """What files say of the command of a context, by the names of its parameters."""
+    settings: dict[str | None, Setting] = ctx.meta.get("asrkit.settings", {})
+    return settings
 
 
 def _as_typed(setting: Setting, option: TyperOption) -> Any:

@@ -91,8 +91,8 @@ class Console:
         if self.log_file is not None:
             self._log = LogFile(self.log_file)
             self._log.write(f"asrkit {__version__}: {shlex.join(self.arguments)}")
-        for note in self.notes:
-            self.say(f"note: {note}")
+        for note in self.notes:  # a stranger's file cannot silence them, --quiet can
+            self._line(f"note: {note}", is_shown=not (self.is_quiet and "is_quiet" in self.given))
         if self.config_files:
             self.detail(f"settings from {', '.join(self.config_files)}")
         for name, value, where in self.settings:
@@ -112,7 +112,9 @@ class Console:
         if os.environ.get("NO_COLOR"):
             return False
         forced = (os.environ.get(name, "") for name in ("FORCE_COLOR", "CLICOLOR_FORCE"))
-        return any(value not in ("", "0") for value in forced) or stream.isatty()
+        return any(value not in ("", "0") for value in forced) or (
+            stream.isatty() and os.environ.get("TERM") != "dumb"
+        )
 
     def say(self, message: str) -> None:
         """A line for people; silent with --quiet."""

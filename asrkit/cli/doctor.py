@@ -15,10 +15,10 @@ from asrkit.cli import _options as opt
 from asrkit.cli._command import (
     AsrkitCommand,
     find_config,
+    found_settings,
     leaves,
     options_of,
     read_settings,
-    setting_of,
     where_from,
 )
 from asrkit.cli._console import Console, print_json
@@ -189,5 +189,5 @@ def _found(ctx: typer.Context, option: TyperOption) -> tuple[Any, str, str | Non
     ctx.set_parameter_source(str(option.name), source)
     kind = {"ENVIRONMENT": "environment", "DEFAULT": "default"}.get(source.name)
     if kind is None:
-        kind = "project" if setting_of(ctx, option).file.is_project else "user"
+        kind = "project" if found_settings(ctx)[option.name].file.is_project else "user"
     return option.type_cast_value(ctx, value), kind, where_from(ctx, option)
