@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 from asrkit import safe_pickle
 from asrkit.errors import CheckpointError, OfflineError, UsageError
+from asrkit.suggest import did_you_mean
 from asrkit.text import languages_of, nearest_languages
 
 if TYPE_CHECKING:
@@ -260,6 +261,14 @@ def embedded_models() -> dict[str, Path]:
     return {path.parent.name: path.parent for path in sorted(_ASSETS.glob(f"*/{CONFIG}"))}
 
 
+def cached_models(cache_dir: str | Path | None = None) -> list[str]:
+    """The Hub ids that have a folder in the cache, complete or not; None is the standard cache."""
+    from huggingface_hub import constants
+
+    folders = Path(cache_dir or constants.HF_HUB_CACHE).expanduser().glob("models--*--*")
+    return sorted(folder.name.removeprefix("models--").replace("--", "/") for folder in folders)
+
+
 def languages(checkpoint: Checkpoint) -> list[str]:
     """The languages of a multilingual model, in alphabetical order; none for other models.
 
@@ -308,7 +317,7 @@ def resolve(
 
     repository, at, own_revision = source.partition("@")
     if not _HUB_ID.fullmatch(repository):
-        raise _not_found(source, embedded)
+        raise _not_found(source, [*embedded, *cached_models(cache_dir)])
     if at and revision not in (None, own_revision):
         raise UsageError(f"{source}: asked for revision {revision!r} as well")
     if at and not own_revision:
@@ -490,9 +499,11 @@ class _Repository:
         absent = CONFIG if cached is None else _absent(cached, self.language)
         if cached is None or absent:
             cache_dir = self.cache_dir or constants.HF_HUB_CACHE
+            near = did_you_mean(self.id, set(cached_models(cache_dir)) - {self.id})
             raise OfflineError(
                 f"{self}: offline, and {absent} is not in the cache {cache_dir}",
-                hint=f"asrkit models download {self} fetches it; HF_HOME names another cache",
+                hint=f"asrkit models download {self} fetches it; HF_HOME names another cache"
+                + (f"; {near}" if near else ""),
             )
         return cached
 
@@ -557,7 +568,8 @@ class _Repository:
         if isinstance(error, RepositoryNotFoundError):
             return CheckpointError(
                 f"{self}: not found at {where}, or private",
-                hint=f"check the spelling; a private model needs a token: {token}",
+                hint=did_you_mean(self.id, cached_models(self.cache_dir))
+                or f"check the spelling; a private model needs a token: {token}",
             )
         if isinstance(error, RevisionNotFoundError):
             return CheckpointError(
@@ -595,7 +607,7 @@ def _summary(error: BaseException) -> str:
     return lines[0] if lines else type(error).__name__
 
 
-def _not_found(source: str, embedded: Collection[str]) -> CheckpointError:
+def _not_found(source: str, known: Collection[str]) -> CheckpointError:
     if os.path.isfile(source):
         return CheckpointError(
             f"{source}: a file, expected a model",
@@ -603,7 +615,7 @@ def _not_found(source: str, embedded: Collection[str]) -> CheckpointError:
         )
     return CheckpointError(
         f"{source!r}: no embedded model, no directory, and not a Hub id (user/name)",
-        hint=f"embedded models: {', '.join(embedded) or 'none'}",
+        hint=did_you_mean(source, known) or "asrkit models list shows what is at hand",
     )
 
 

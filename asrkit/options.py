@@ -7,10 +7,12 @@ from these fields and never restate them.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from asrkit.errors import UsageError
+from asrkit.suggest import did_you_mean
 
 DECODERS = ("auto", "greedy", "beam")
 TIMESTAMPS = ("none", "segment", "word", "char")
@@ -104,8 +106,7 @@ class DecodingOptions:
     n_best: int = 1
 
     def __post_init__(self) -> None:
-        if self.decoder not in DECODERS:
-            raise UsageError(f"decoder {self.decoder!r} is not one of {', '.join(DECODERS)}")
+        _check_choice(self, "decoder", DECODERS)
         _check_counts(self, "beam_width", "n_best")
         if self.decoder == "greedy" and (self.needs_beam or self.lm is not None):
             raise UsageError(
@@ -221,10 +222,7 @@ class TranscribeOptions(ChunkOptions):
     segments: SegmentOptions = field(default_factory=SegmentOptions)
 
     def __post_init__(self) -> None:
-        if self.timestamps not in (None, *TIMESTAMPS):
-            raise UsageError(
-                f"timestamps {self.timestamps!r} is not one of {', '.join(TIMESTAMPS)}"
-            )
+        _check_choice(self, "timestamps", TIMESTAMPS)
         if self.align_model is not None and self.timestamps == "none":
             raise UsageError("a model that finds times is given, and none are asked for")
         super().__post_init__()
@@ -297,13 +295,21 @@ class AlignOptions(ChunkOptions):
 
     def __post_init__(self) -> None:
         for name, known in (("level", LEVELS), ("unknown", UNKNOWN), ("star", STARS)):
-            if getattr(self, name) not in known:
-                raise UsageError(f"{name} {getattr(self, name)!r} is not one of {', '.join(known)}")
+            _check_choice(self, name, known)
         if self.min_score is not None and not 0 <= self.min_score <= 1:
             raise UsageError(f"a lowest score of {self.min_score} is not between 0 and 1")
         if not 0 <= self.tail <= 1:
             raise UsageError(f"a tail of {self.tail} s is not between 0 and 1")
         super().__post_init__()
+
+
+def _check_choice(options: object, name: str, known: Iterable[str]) -> None:
+    """Refuse a value that is not known, and name the nearest; None is the default."""
+    value = getattr(options, name)
+    if value is not None and value not in known:
+        raise UsageError(
+            f"{name} {value!r} is not one of {', '.join(known)}", hint=did_you_mean(value, known)
+        )
 
 
 def _check_counts(options: object, *names: str) -> None:
@@ -369,8 +375,7 @@ class EmbedOptions(ChunkOptions):
     def __post_init__(self) -> None:
         if self.layer is not None and self.layer not in LAYERS and not self.layer.isdecimal():
             raise UsageError(f"layer {self.layer!r} is neither a number nor {', '.join(LAYERS)}")
-        if self.pool is not None and self.pool not in POOLS:
-            raise UsageError(f"pool {self.pool!r} is not one of {', '.join(POOLS)}")
+        _check_choice(self, "pool", POOLS)
         super().__post_init__()
 
 
@@ -403,8 +408,7 @@ class ConvertOptions:
     config: str | None = None
 
     def __post_init__(self) -> None:
-        if self.dtype is not None and self.dtype not in TOLERANCES:
-            raise UsageError(f"dtype {self.dtype!r} is not one of {', '.join(TOLERANCES)}")
+        _check_choice(self, "dtype", TOLERANCES)
         if self.shard_size is not None and self.shard_size < 1:
             raise UsageError(f"a shard of {self.shard_size} bytes, expected at least 1")
         if self.tolerance is not None and not self.tolerance >= 0:
@@ -435,8 +439,7 @@ class TableOptions:
     ids: str = "auto"
 
     def __post_init__(self) -> None:
-        if self.ids not in IDS:
-            raise UsageError(f"ids {self.ids!r} is not one of {', '.join(IDS)}")
+        _check_choice(self, "ids", IDS)
 
 
 @dataclass(frozen=True)
@@ -476,8 +479,7 @@ class EvaluateOptions:
     texts: TableOptions = field(default_factory=TableOptions)
 
     def __post_init__(self) -> None:
-        if self.missing not in MISSING:
-            raise UsageError(f"missing {self.missing!r} is not one of {', '.join(MISSING)}")
+        _check_choice(self, "missing", MISSING)
         if not 0 < self.confidence < 100:
             raise UsageError(f"a confidence of {self.confidence:g} % is not between 0 and 100")
         if self.bootstrap < 0 or self.confusions < 0 or self.seed < 0:

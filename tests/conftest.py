@@ -13,6 +13,10 @@ settings.load_profile("default")
 
 @pytest.fixture(autouse=True)
 def _no_settings_from_outside(monkeypatch):
-    """No option comes from the environment of whoever runs the tests."""
+    """No option comes from the environment, or the files, of whoever runs the tests."""
     for name in [name for name in os.environ if name.startswith("ASRKIT_")]:
         monkeypatch.delenv(name)
+    for name in ("NO_COLOR", "FORCE_COLOR", "CLICOLOR_FORCE"):
+        monkeypatch.delenv(name, raising=False)
+    nowhere = os.path.join(os.path.dirname(__file__), "no-such-folder")
+    monkeypatch.setenv("APPDATA" if os.name == "nt" else "XDG_CONFIG_HOME", nowhere)

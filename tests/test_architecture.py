@@ -14,7 +14,7 @@ import asrkit
 ROOT = Path(asrkit.__file__).parent
 # Rooms by floor, lowest first. A room imports from lower floors and from its own.
 FLOORS = (
-    {"errors", "options", "types"},
+    {"config", "errors", "options", "suggest", "types"},
     {"audio", "corpus", "ctc", "decoders", "formats", "frontend", "inputs", "normalize", "outputs"}
     | {"pauses", "plot", "report", "safe_pickle", "scoring", "segmentation", "significance"}
     | {"spelling", "text", "verification"},
@@ -89,6 +89,8 @@ def test_only_the_model_rooms_import_torch(path):
         ["models", "info", "--help"],
         ["convert", "checkpoint", "--help"],
         ["eval-wer", "--help"],
+        ["doctor", "--help"],
+        ["transcribe", "--batch-size", "none"],  # files of settings were read
     ],
 )
 def test_help_imports_nothing_heavy(arguments):

@@ -89,7 +89,7 @@ def test_a_regression_exits_with_1():
         (["ref.txt", "hyp.txt", "--fail-regression", "1"], 2, "error: a regression needs a"),
         (["ref.txt", "hyp.txt", "--fail-above", "12"], 2, "12"),
         (["ref.txt", "hyp.txt", "--resume", "x"], 2, "error: --resume keeps transcripts"),
-        (["ref.txt", "hyp.txt", "--color", "red"], 2, "error: color 'red'"),
+        (["ref.txt", "hyp.txt", "--color", "red"], 2, "error: Invalid value for '--color'"),
         (["ref.txt", "hyp.txt", "--by", "speaker"], 4, "error: ref.txt: no column 'speaker'"),
         (["ref.txt", "hyp.txt", "-n", "french"], 2, "error: normalizer 'french'"),
         (["empty.tsv", "hyp.txt"], 4, "error: empty.tsv: holds no utterances"),

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import json
 import logging
+import os
+import shlex
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Protocol, TextIO, TypeVar
 
 import typer
 
-from asrkit.errors import AsrkitError, ExitCode
+from asrkit import __version__
+from asrkit.cli._progress import Bar, JsonLines, State
+from asrkit.errors import AsrkitError, ExitCode, OutputError
 from asrkit.options import ModelOptions
 
 if TYPE_CHECKING:
-    from rich.progress import Progress
-
     from asrkit.inputs import FailedInput
     from asrkit.outputs import Target
     from asrkit.types import AudioInput
@@ -31,6 +35,7 @@ class Describable(Protocol):
 
 
 ModelT = TypeVar("ModelT", bound=Describable)
+_COLORS = {"error": "red", "warning": "yellow", "hint": "cyan", "note": "cyan"}
 _MAX_PROBED = 5_000  # files whose length is looked up for the progress bar
 
 
@@ -41,30 +46,83 @@ class Console:
     Attributes:
         is_quiet: errors only.
         is_verbose: details too.
+        is_debug: errors come with their traceback.
+        color: auto, always or never.
+        progress_style: one of `STYLES`.
+        log_file: gets every line too, with its time.
+        no_config: no file of settings is read.
+        given: names of those above that the command line sets.
+        settings: (name, value, where from) of options that neither it nor a default sets.
+        notes: what to say when the command starts.
+        config_files: files of settings that were read.
+        arguments: the command line.
     """
 
     is_quiet: bool = False
     is_verbose: bool = False
+    is_debug: bool = False
+    color: str = "auto"
+    progress_style: str = "auto"
+    log_file: str | None = None
+    no_config: bool = False
+    given: set[str] = field(default_factory=set)
+    settings: list[tuple[str, object, str]] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    config_files: list[str] = field(default_factory=list)
+    arguments: list[str] = field(default_factory=list)
     seconds_done: float = 0.0
     num_done: int = 0
     num_failed: int = 0
+    _num_inputs: int = 0
+    _total_seconds: float | None = None
     _started: float = field(default_factory=time.monotonic)
-    _progress: Progress | None = None
+    _meter: Bar | JsonLines | None = None
+    _log: LogFile | None = None
 
-    def __post_init__(self) -> None:
+    def start(self) -> None:
+        """The options are known and work begins.
+
+        Raises:
+            OutputError: the log cannot be written.
+        """
         level = logging.ERROR if self.is_quiet else logging.INFO if self.is_verbose else None
         logging.basicConfig(format="%(levelname)s: %(message)s".lower(), stream=sys.stderr)
         logging.getLogger("asrkit").setLevel(level or logging.WARNING)
+        if self.log_file is not None:
+            self._log = LogFile(self.log_file)
+            self._log.write(f"asrkit {__version__}: {shlex.join(self.arguments)}")
+        for note in self.notes:  # a stranger's file cannot silence them, --quiet can
+            self._line(f"note: {note}", is_shown=not (self.is_quiet and "is_quiet" in self.given))
+        if self.config_files:
+            self.detail(f"settings from {', '.join(self.config_files)}")
+        for name, value, where in self.settings:
+            self.detail(f"{name} = {value} ({where})")
+
+    def close(self, code: int) -> None:
+        """The run is over."""
+        self.log(f"exit code {code}")
+        if self._log is not None:
+            self._log.close()
+            self._log = None
+
+    def has_color(self, stream: TextIO) -> bool:
+        """Whether colours are wanted on a stream."""
+        if self.color != "auto":
+            return self.color == "always"
+        if os.environ.get("NO_COLOR"):
+            return False
+        forced = (os.environ.get(name, "") for name in ("FORCE_COLOR", "CLICOLOR_FORCE"))
+        return any(value not in ("", "0") for value in forced) or (
+            stream.isatty() and os.environ.get("TERM") != "dumb"
+        )
 
     def say(self, message: str) -> None:
         """A line for people; silent with --quiet."""
-        if not self.is_quiet:
-            self._line(message)
+        self._line(message, is_shown=not self.is_quiet)
 
     def detail(self, message: str) -> None:
         """A line that only --verbose shows."""
-        if self.is_verbose and not self.is_quiet:
-            self._line(message)
+        self._line(message, is_shown=self.is_verbose and not self.is_quiet)
 
     def warning(self, message: str) -> None:
         """Something that a result should be read with; silent with --quiet."""
@@ -77,15 +135,38 @@ class Console:
     def failure(self, error: AsrkitError) -> None:
         """One input failed; the others go on."""
         self.num_failed += 1
-        self._line(f"error: {error.message}")
-        if error.hint:
-            self._line(f"hint: {error.hint}")
+        self.report(error.message, error.hint)
 
-    def _line(self, message: str) -> None:
-        if self._progress is not None:
-            self._progress.console.print(message, markup=False, highlight=False, soft_wrap=True)
+    def report(self, message: str, hint: str | None) -> None:
+        """Say what went wrong and what to do."""
+        self._line(f"error: {message}")
+        if hint:
+            self._line(f"hint: {hint}")
+
+    def report_settings(self, message: str) -> None:
+        """Say which settings an error about options may come from, if not from the command line."""
+        named = [item for item in self.settings if item[0] in message or repr(item[1]) in message]
+        shown = [f"{name} = {value} ({where})" for name, value, where in named or self.settings]
+        if shown:
+            self._line(f"note: not from the command line: {', '.join(shown)}")
+
+    def log(self, text: str) -> None:
+        """Text for the log file alone."""
+        if self._log is not None:
+            self._log.write(text)
+
+    def _line(self, message: str, *, is_shown: bool = True) -> None:
+        self.log(message)
+        if not is_shown:
+            return
+        kind, colon, rest = message.partition(":")
+        has_color = kind in _COLORS and self.has_color(sys.stderr)
+        if has_color:
+            message = typer.style(kind + colon, fg=_COLORS[kind], bold=True) + rest
+        if self._meter is not None:
+            self._meter.line(message)
         else:
-            typer.echo(message, err=True)
+            typer.echo(message, err=True, color=has_color)
 
     def show_plan(self, inputs: Sequence[AudioInput | FailedInput], target: Target) -> None:
         """Print what would be read and written, one line an input."""
@@ -178,41 +259,42 @@ class Console:
 
     @contextmanager
     def progress(self, inputs: Sequence[AudioInput | FailedInput]) -> Iterator[Console]:
-        """Show how much of the audio is done; only on a terminal."""
+        """Show how much of the audio is done; unless asked for only on a terminal."""
         self._started = time.monotonic()
-        if self.is_quiet or not sys.stderr.isatty():
+        style = self.progress_style
+        if style == "auto":
+            style = "bar" if sys.stderr.isatty() and not self.is_quiet else "none"
+        if style == "none":
             yield self
             return
-        from rich.console import Console as RichConsole
-        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-
-        columns = (
-            TextColumn("{task.fields[files]}"),
-            BarColumn(),
-            TextColumn("{task.percentage:>3.0f} %"),
-            TextColumn("{task.fields[speed]}"),
-            TextColumn("ETA"),
-            TimeRemainingColumn(),
-        )
-        with Progress(*columns, console=RichConsole(stderr=True), transient=True) as progress:
-            self._progress = progress
-            progress.add_task("", total=_total_seconds(inputs), files="", speed="")
+        self._num_inputs, self._total_seconds = len(inputs), _total_seconds(inputs)
+        with JsonLines() if style == "json" else Bar(has_color=self.has_color(sys.stderr)) as meter:
+            self._meter = meter
+            meter.show(self._state())
             try:
                 yield self
             finally:
-                self._progress = None
+                meter.show(self._state(), is_last=True)
+                self._meter = None
 
     def advance(self, seconds: float) -> None:
         """So much more audio is done."""
         self.seconds_done += seconds
-        if self._progress is not None:
-            speed = self.seconds_done / max(time.monotonic() - self._started, 1e-3)
-            self._progress.update(
-                self._progress.task_ids[0],
-                advance=seconds,
-                files=f"{self.num_done} done",
-                speed=f"{speed:.1f} x real time",
-            )
+        if self._meter is not None:
+            self._meter.show(self._state())
+
+    def _state(self) -> State:
+        speed = self.seconds_done / max(time.monotonic() - self._started, 1e-3)
+        total = self._total_seconds
+        return State(
+            done=self.num_done,
+            failed=self.num_failed,
+            total=self._num_inputs,
+            seconds_done=round(self.seconds_done, 3),
+            seconds_total=None if total is None else round(total, 3),
+            eta=round(max(total - self.seconds_done, 0) / speed, 1) if total and speed else None,
+            rtfx=round(speed, 2),
+        )
 
     def summary(self) -> None:
         """The line at the end: files, audio, time, speed, failures."""
@@ -234,6 +316,28 @@ class Console:
         return ExitCode.SOME_FAILED if self.num_done else ExitCode.NOTHING_DONE
 
 
+class LogFile:
+    """A file that several runs may append to at once: each entry is written in one piece."""
+
+    def __init__(self, path: str) -> None:
+        try:
+            self._file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
+        except OSError as error:
+            raise OutputError(
+                f"{path}: cannot be written: {error.strerror}", hint="--log-file names another file"
+            ) from error
+
+    def write(self, text: str) -> None:
+        """Append text after the time. A full disk ends no run."""
+        now = datetime.now().astimezone().isoformat(timespec="milliseconds")
+        with suppress(OSError):
+            os.write(self._file, f"{now} {text}\n".encode(errors="backslashreplace"))
+
+    def close(self) -> None:
+        """The last entry is written."""
+        os.close(self._file)
+
+
 def _total_seconds(inputs: Sequence[AudioInput | FailedInput]) -> float | None:
     """Seconds of audio in all inputs by their headers; None if too many or one does not say."""
     from asrkit.audio import open_audio
@@ -250,6 +354,13 @@ def _total_seconds(inputs: Sequence[AudioInput | FailedInput]) -> float | None:
                 return None
             total += reader.duration
     return total
+
+
+def print_json(value: object) -> None:
+    """A result as JSON, on standard output."""
+    from asrkit.outputs import write_stdout
+
+    write_stdout(json.dumps(value, ensure_ascii=False, indent=2, default=str) + "\n")
 
 
 def in_words(seconds: float) -> str:

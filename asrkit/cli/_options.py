@@ -75,7 +75,6 @@ def model_option(default: str) -> Any:
         "--model",
         "-m",
         metavar="SOURCE",
-        envvar="ASRKIT_MODEL",
         help="Hub id (user/name or user/name@revision), directory, or embedded model.",
         show_default=default,
         rich_help_panel=_MODEL,
@@ -87,7 +86,6 @@ Revision = Annotated[
     str | None,
     typer.Option(
         metavar="REV",
-        envvar="ASRKIT_REVISION",
         help="Branch, tag or commit of a Hub id.",
         rich_help_panel=_MODEL,
     ),
@@ -104,7 +102,6 @@ Device = Annotated[
     str,
     typer.Option(
         metavar="auto|cpu|cuda[:N]|mps",
-        envvar="ASRKIT_DEVICE",
         help="Where the model runs.",
         rich_help_panel=_MODEL,
     ),
@@ -113,7 +110,6 @@ Dtype = Annotated[
     str,
     typer.Option(
         metavar="float32|float16|bfloat16",
-        envvar="ASRKIT_DTYPE",
         help="Numbers that the model computes in.",
         rich_help_panel=_MODEL,
     ),
@@ -122,7 +118,6 @@ CacheDir = Annotated[
     str | None,
     typer.Option(
         metavar="DIR",
-        envvar="ASRKIT_CACHE_DIR",
         help="Where Hub files are kept; the standard Hugging Face cache unless given.",
         rich_help_panel=_MODEL,
     ),
@@ -132,7 +127,6 @@ Offline = Annotated[
     typer.Option(
         "--offline",
         metavar="",
-        envvar="ASRKIT_OFFLINE",
         help="Never open a connection; exit with 5 if the model is not in the cache.",
         rich_help_panel=_MODEL,
     ),
@@ -166,7 +160,6 @@ Lm = Annotated[
     str | None,
     typer.Option(
         metavar="PATH",
-        envvar="ASRKIT_LM",
         help="Language model: .arpa or KenLM .bin file, or language_model folder.",
         show_default="the model's own",
         rich_help_panel=_DECODING,
@@ -257,7 +250,6 @@ Threads = Annotated[
     typer.Option(
         min=1,
         metavar="N",
-        envvar="ASRKIT_THREADS",
         help="CPU threads of the model; all cores unless given.",
         rich_help_panel=_RUN,
     ),
@@ -267,7 +259,6 @@ BatchSize = Annotated[
     typer.Option(
         min=1,
         metavar="N",
-        envvar="ASRKIT_BATCH_SIZE",
         help="Chunks of audio that go through the model together at most.",
         rich_help_panel=_RUN,
     ),
@@ -276,7 +267,6 @@ BatchSeconds = Annotated[
     float | None,
     typer.Option(
         metavar="SECONDS",
-        envvar="ASRKIT_BATCH_SECONDS",
         help="Seconds of audio, padding included, that go through the model together at most.",
         show_default="60 on a CPU, else 240",
         rich_help_panel=_RUN,
@@ -290,7 +280,6 @@ def format_option(names: str, default: str) -> Any:
         "--format",
         "-f",
         metavar="NAME[,NAME...]",
-        envvar="ASRKIT_FORMAT",
         help=f"{names}; several at once with -o DIR.",
         show_default=default,
         rich_help_panel=_OUTPUT,
@@ -316,23 +305,12 @@ Output = Annotated[
         rich_help_panel=_OUTPUT,
     ),
 ]
+AsJson = Annotated[bool, typer.Option("--json", metavar="", help="Print JSON.")]
 DryRun = Annotated[
     bool,
     typer.Option(
         "--dry-run", metavar="", help="Say what would be done, and stop.", rich_help_panel=_RUN
     ),
-]
-Quiet = Annotated[
-    bool,
-    typer.Option("--quiet", "-q", metavar="", help="Errors only on stderr.", rich_help_panel=_RUN),
-]
-Verbose = Annotated[
-    bool,
-    typer.Option("--verbose", "-v", metavar="", help="More on stderr.", rich_help_panel=_RUN),
-]
-Debug = Annotated[
-    bool,
-    typer.Option("--debug", metavar="", help="Show tracebacks of errors.", rich_help_panel=_RUN),
 ]
 
 

@@ -24,6 +24,7 @@ _ALIGNMENT, _CHECKS = "Alignment", "Checks"
 
 
 def align(
+    ctx: typer.Context,
     audio: Annotated[
         str,
         typer.Argument(
@@ -125,9 +126,6 @@ def align(
     batch_seconds: opt.BatchSeconds = _OPTIONS.batch_seconds,
     threads: opt.Threads = None,
     dry_run: opt.DryRun = False,
-    quiet: opt.Quiet = False,
-    verbose: opt.Verbose = False,
-    debug: opt.Debug = False,
 ) -> int:
     """Find when each word of a known text was said.
 
@@ -145,7 +143,7 @@ def align(
     from asrkit.inputs import FailedInput, iter_inputs
     from asrkit.outputs import Target
 
-    console = Console(is_quiet=quiet, is_verbose=verbose)
+    console: Console = ctx.obj
     options = AlignOptions(
         level=level,
         unknown=unknown,

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import os
 import sys
+import traceback
 from collections.abc import Sequence
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperOption
 
 from asrkit import __version__
+from asrkit.cli._command import AsrkitCommand, AsrkitGroup, global_options, where_from
+from asrkit.cli._console import Console
 from asrkit.cli.align import align
 from asrkit.cli.classify import classify
 from asrkit.cli.convert import app as convert
+from asrkit.cli.doctor import DoctorCommand, doctor
 from asrkit.cli.embed import embed
 from asrkit.cli.eval_wer import eval_wer
 from asrkit.cli.models import app as models
@@ -31,13 +35,19 @@ _ALIASES = {
 }
 
 EPILOG = (
+    "Any option can stand in the environment (ASRKIT_BATCH_SIZE for --batch-size) or in "
+    "asrkit.toml; --no-FLAG undoes a flag that does. "
     "Exit codes: 0 all done, 1 a check that was asked for failed, 2 usage error, 3 some inputs "
     "failed, 4 nothing could be done, 5 not in the cache and offline, 130 interrupted."
 )
 
 
-class AsrkitGroup(TyperGroup):
-    """A command group whose errors are two plain lines on stderr and an `ExitCode`."""
+class AsrkitRoot(AsrkitGroup):
+    """The whole tree; its errors are two plain lines on stderr and an `ExitCode`."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        self.params += global_options()
 
     def main(
         self,
@@ -50,46 +60,56 @@ class AsrkitGroup(TyperGroup):
     ) -> Any:
         """Run a command line. Tests and the installed command both come through here."""
         arguments = [_canonical_option(item) for item in (sys.argv[1:] if args is None else args)]
+        console = Console(arguments=arguments)
         try:
             code = super().main(
-                arguments, prog_name, complete_var, False, windows_expand_args, **extra
+                arguments, prog_name, complete_var, False, windows_expand_args, obj=console, **extra
             )
         except typer.TyperException as error:
             code = ExitCode.USAGE
-            if message := error.format_message():  # empty when the help was shown instead
-                command = getattr(getattr(error, "ctx", None), "command_path", "asrkit")
-                report(message, f"{command} --help", code)
+            _report_usage(console, error)
         except AsrkitError as error:
-            if "--debug" in arguments:
+            if console.is_debug:
                 raise
             code = error.exit_code
             if code is ExitCode.SOME_FAILED:  # it ended the run, so it was all there was
                 code = ExitCode.NOTHING_DONE
-            report(error.message, error.hint, code)
+            console.report(error.message, error.hint)
+            if code is ExitCode.USAGE:
+                console.report_settings(error.message)
         except (KeyboardInterrupt, typer.Abort):
             code = ExitCode.INTERRUPTED
         except BrokenPipeError:  # whoever read stdout has enough
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             code = ExitCode.OK
         except Exception as error:
-            if "--debug" in arguments:
+            if console.is_debug:
                 raise
-            code = report(
+            code = ExitCode.NOTHING_DONE
+            console.log(traceback.format_exc())
+            console.report(
                 f"internal error: {type(error).__name__}: {error}",
                 "this is a fault in asrkit; --debug shows where, for a report",
-                ExitCode.NOTHING_DONE,
             )
+        console.close(int(code or ExitCode.OK))
         if standalone_mode:
             sys.exit(int(code or ExitCode.OK))
         return code
 
 
-def report(message: str, hint: str | None, code: ExitCode) -> ExitCode:
-    """Say on stderr what went wrong and what to do; gives `code` back."""
-    typer.echo(f"error: {message}", err=True)
-    if hint:
-        typer.echo(f"hint: {hint}", err=True)
-    return code
+def _report_usage(console: Console, error: typer.TyperException) -> None:
+    """A command line that does not parse, or a value from elsewhere that does not."""
+    message = error.format_message()
+    if not message:  # the help was shown instead
+        return
+    ctx, option = getattr(error, "ctx", None), getattr(error, "param", None)
+    hint = f"{ctx.command_path if ctx else 'asrkit'} --help"
+    if ctx and isinstance(option, TyperOption) and (where := where_from(ctx, option)):
+        message = f"{where}: {message}"
+        hint = f"unset {where}" if where == option.envvar else "--no-config goes without files"
+    if near := getattr(error, "possibilities", None):
+        message, hint = error.message, f"did you mean {near[0]}?"
+    console.report(message, hint)
 
 
 def _canonical_option(argument: str) -> str:
@@ -109,7 +129,7 @@ def _show_version(value: bool) -> None:
 
 app = typer.Typer(
     name="asrkit",
-    cls=AsrkitGroup,
+    cls=AsrkitRoot,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -131,11 +151,9 @@ def asrkit(
     """Speech recognition and translation with Wav2Vec2, HuBERT and Speech2Text checkpoints."""
 
 
-app.command(epilog=EPILOG)(transcribe)
-app.command(epilog=EPILOG)(translate)
-app.command(epilog=EPILOG)(align)
-app.command(epilog=EPILOG)(classify)
-app.command(epilog=EPILOG)(embed)
+for _command in (transcribe, translate, align, classify, embed):
+    app.command(cls=AsrkitCommand, epilog=EPILOG)(_command)
 app.add_typer(convert, name="convert", epilog=EPILOG)
 app.add_typer(models, name="models", epilog=EPILOG)
-app.command("eval-wer", epilog=EPILOG)(eval_wer)
+app.command(cls=AsrkitCommand, epilog=EPILOG)(eval_wer)
+app.command(cls=DoctorCommand, epilog=EPILOG)(doctor)

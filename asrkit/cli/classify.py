@@ -22,6 +22,7 @@ DEMO_NOTE = (
 
 
 def classify(
+    ctx: typer.Context,
     inputs: opt.Inputs = None,
     recursive: opt.Recursive = False,
     files_from: opt.FilesFrom = None,
@@ -79,9 +80,6 @@ def classify(
     batch_seconds: opt.BatchSeconds = _OPTIONS.batch_seconds,
     threads: opt.Threads = None,
     dry_run: opt.DryRun = False,
-    quiet: opt.Quiet = False,
-    verbose: opt.Verbose = False,
-    debug: opt.Debug = False,
 ) -> int:
     """Label audio: which command, which emotion, who speaks when.
 
@@ -97,7 +95,7 @@ def classify(
     from asrkit.formats import LABEL_FORMATS
     from asrkit.outputs import Target
 
-    console = Console(is_quiet=quiet, is_verbose=verbose)
+    console: Console = ctx.obj
     options = ClassifyOptions(
         top_k=top_k,
         threshold=threshold,

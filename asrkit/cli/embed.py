@@ -29,6 +29,7 @@ DEMO_NOTE = (
 
 
 def embed(
+    ctx: typer.Context,
     inputs: opt.Inputs = None,
     recursive: opt.Recursive = False,
     files_from: opt.FilesFrom = None,
@@ -104,9 +105,6 @@ def embed(
     batch_seconds: opt.BatchSeconds = _OPTIONS.batch_seconds,
     threads: opt.Threads = None,
     dry_run: opt.DryRun = False,
-    quiet: opt.Quiet = False,
-    verbose: opt.Verbose = False,
-    debug: opt.Debug = False,
 ) -> int:
     """Turn audio into vectors, or say whose voices are alike.
 
@@ -125,7 +123,7 @@ def embed(
     from asrkit.inputs import FailedInput
     from asrkit.outputs import Target
 
-    console = Console(is_quiet=quiet, is_verbose=verbose)
+    console: Console = ctx.obj
     options = EmbedOptions(
         layer=layer,
         pool=pool,

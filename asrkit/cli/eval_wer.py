@@ -37,6 +37,7 @@ _OUTPUT, _TRANSCRIBING = "Output", "Transcribing (with --model)"
 
 
 def eval_wer(
+    ctx: typer.Context,
     reference: Annotated[
         str,
         typer.Argument(
@@ -228,20 +229,13 @@ def eval_wer(
             rich_help_panel=_OUTPUT,
         ),
     ] = None,
-    color: Annotated[
-        str,
-        typer.Option(
-            metavar="auto|always|never",
-            help="Colours in the text report; auto is on a terminal, unless NO_COLOR is set.",
-            rich_help_panel=_OUTPUT,
-        ),
-    ] = "auto",
     model: Annotated[
         str | None,
         typer.Option(
             "--model",
             "-m",
             metavar="SOURCE",
+            envvar="ASRKIT_EVAL_WER_MODEL",  # one for all commands would make each run transcribe
             help="Transcribe the manifest first: Hub id, directory, or embedded model.",
             show_default=False,
             rich_help_panel=_TRANSCRIBING,
@@ -272,9 +266,6 @@ def eval_wer(
     batch_size: opt.BatchSize = _TRANSCRIBE.batch_size,
     batch_seconds: opt.BatchSeconds = _TRANSCRIBE.batch_seconds,
     threads: opt.Threads = None,
-    quiet: opt.Quiet = False,
-    verbose: opt.Verbose = False,
-    debug: opt.Debug = False,
 ) -> int:
     """Compare transcripts with references: word and character error rates.
 
@@ -287,7 +278,7 @@ def eval_wer(
       asrkit eval-wer test.tsv --model facebook/wav2vec2-base-960h
       asrkit eval-wer ref.txt hyp.txt -n basic --fail-above 0.12 -f github
     """
-    console = Console(is_quiet=quiet, is_verbose=verbose)
+    console: Console = ctx.obj
     files = [reference, *(hypotheses or [])]
     options = EvaluateOptions(
         normalizer=_split(normalizer),
@@ -311,8 +302,6 @@ def eval_wer(
     _check_outputs(plan, files)
     if resume is not None and model is None:
         raise UsageError("--resume keeps transcripts of a model", hint="--model names one")
-    if color not in ("auto", "always", "never"):
-        raise UsageError(f"color {color!r} is not one of auto, always, never")
 
     from asrkit.tasks.evaluate import evaluate_corpus, read_baseline, read_corpus
 
@@ -360,7 +349,7 @@ def eval_wer(
             errors_only=errors_only,
         )
 
-    _write(report, plan, text, color)
+    _write(report, plan, text, console)
     for name, path in plan:
         if path is not None:
             console.say(f"{name} report in {path}")
@@ -449,7 +438,7 @@ def _write(
     report: Report,
     plan: list[tuple[str, Path | None]],
     render: Callable[[bool, int | None], str],
-    color: str,
+    console: Console,
 ) -> None:
     """Write every report to its place; that for GitHub also to the summary of its step."""
     from asrkit.outputs import encode, open_whole, write_stdout
@@ -458,8 +447,8 @@ def _write(
     for name, path in plan:
         if name == "text":
             is_terminal = path is None and sys.stdout.isatty()
-            has_color = color == "always" or (
-                color == "auto" and is_terminal and not os.environ.get("NO_COLOR")
+            has_color = console.color == "always" or (
+                path is None and console.has_color(sys.stdout)
             )
             width = shutil.get_terminal_size().columns if is_terminal else None
             pieces: Iterable[str] = [render(has_color, width)]

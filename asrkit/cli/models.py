@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -10,7 +9,8 @@ from typing import Annotated
 import typer
 
 from asrkit.cli import _options as opt
-from asrkit.cli._console import in_bytes
+from asrkit.cli._command import AsrkitCommand, AsrkitGroup
+from asrkit.cli._console import in_bytes, print_json
 from asrkit.options import ModelOptions
 
 _MODEL = ModelOptions()
@@ -19,10 +19,9 @@ Source = Annotated[
     str, typer.Argument(metavar="SOURCE", help="Hub id, directory, or embedded model.")
 ]
 Sources = Annotated[list[str], typer.Argument(metavar="SOURCE...", help="Hub ids.")]
-AsJson = Annotated[bool, typer.Option("--json", metavar="", help="Print JSON.")]
 
 
-def list_(cache_dir: opt.CacheDir = _MODEL.cache_dir, as_json: AsJson = False) -> None:
+def list_(cache_dir: opt.CacheDir = _MODEL.cache_dir, as_json: opt.AsJson = False) -> None:
     """List the models at hand: embedded ones, and those in the cache.
 
     Examples:
@@ -33,7 +32,7 @@ def list_(cache_dir: opt.CacheDir = _MODEL.cache_dir, as_json: AsJson = False) -
 
     found = list_models(cache_dir)
     if as_json:
-        write_stdout(json.dumps([asdict(item) for item in found], indent=2) + "\n")
+        print_json([asdict(item) for item in found])
         return
     rows = [("MODEL", "WHERE", "ARCHITECTURE", "SIZE")]
     rows += [(m.id, m.where, m.architecture, in_bytes(m.num_bytes)) for m in found]
@@ -48,7 +47,7 @@ def info(
     revision: opt.Revision = _MODEL.revision,
     cache_dir: opt.CacheDir = _MODEL.cache_dir,
     offline: opt.Offline = _MODEL.offline,
-    as_json: AsJson = False,
+    as_json: opt.AsJson = False,
 ) -> None:
     """Say what a model is: family, size, vocabulary, labels, languages, licence.
 
@@ -63,7 +62,7 @@ def info(
     options = ModelOptions(source, revision, cache_dir=cache_dir, offline=offline)
     about = ModelDescription.of(find_checkpoint(options))
     if as_json:
-        write_stdout(json.dumps(about.to_dict(), ensure_ascii=False, indent=2) + "\n")
+        print_json(about.to_dict())
         return
     rows = {
         "model": about.id + (f" @ {about.revision}" if about.revision else ""),
@@ -89,36 +88,47 @@ def download(
     revision: opt.Revision = _MODEL.revision,
     cache_dir: opt.CacheDir = _MODEL.cache_dir,
     language: opt.Language = _MODEL.language,
-    debug: opt.Debug = False,
+    as_json: opt.AsJson = False,
 ) -> None:
     """Fetch models from the Hub into the cache, and print where they are.
 
     Examples:
       asrkit models download facebook/wav2vec2-base-960h
     """
-    from asrkit.outputs import write_stdout
-    from asrkit.tasks.loading import find_checkpoint
-
+    found = []
     for source in sources:
         options = ModelOptions(source, revision, cache_dir=cache_dir, language=language)
-        write_stdout(f"{find_checkpoint(options).directory}\n")
+        found.append(_place(options, as_json=as_json))
+    if as_json:
+        print_json(found)
 
 
 def path(
     source: Source,
     revision: opt.Revision = _MODEL.revision,
     cache_dir: opt.CacheDir = _MODEL.cache_dir,
+    as_json: opt.AsJson = False,
 ) -> None:
     """Print the folder of a model that is on this disk; opens no connection.
 
     Examples:
       ls "$(asrkit models path demo-en)"
     """
+    options = ModelOptions(source, revision, cache_dir=cache_dir, offline=True)
+    place = _place(options, as_json=as_json)
+    if as_json:
+        print_json(place)
+
+
+def _place(options: ModelOptions, *, as_json: bool) -> dict[str, str | None]:
+    """Where a model is; printed at once unless it becomes JSON."""
     from asrkit.outputs import write_stdout
     from asrkit.tasks.loading import find_checkpoint
 
-    options = ModelOptions(source, revision, cache_dir=cache_dir, offline=True)
-    write_stdout(f"{find_checkpoint(options).directory}\n")
+    found = find_checkpoint(options)
+    if not as_json:
+        write_stdout(f"{found.directory}\n")
+    return {"id": found.id, "revision": found.revision, "directory": str(found.directory)}
 
 
 def attention(
@@ -132,7 +142,6 @@ def attention(
     dtype: opt.Dtype = _MODEL.dtype,
     cache_dir: opt.CacheDir = _MODEL.cache_dir,
     offline: opt.Offline = _MODEL.offline,
-    debug: opt.Debug = False,
 ) -> None:
     """Draw what every layer and head of a model attends to, as one HTML page.
 
@@ -149,10 +158,11 @@ def attention(
 
 
 app = typer.Typer(
+    cls=AsrkitGroup,
     no_args_is_help=True,
     rich_markup_mode="rich",
     help="List, describe and fetch models, and see what they look at.",
 )
-app.command("list")(list_)
+app.command("list", cls=AsrkitCommand)(list_)
 for _command in (info, download, path, attention):
-    app.command()(_command)
+    app.command(cls=AsrkitCommand)(_command)

@@ -32,6 +32,7 @@ DEMO_NOTE = (
 
 
 def transcribe(
+    ctx: typer.Context,
     inputs: opt.Inputs = None,
     recursive: opt.Recursive = False,
     files_from: opt.FilesFrom = None,
@@ -153,9 +154,6 @@ def transcribe(
     batch_seconds: opt.BatchSeconds = _OPTIONS.batch_seconds,
     threads: opt.Threads = None,
     dry_run: opt.DryRun = False,
-    quiet: opt.Quiet = False,
-    verbose: opt.Verbose = False,
-    debug: opt.Debug = False,
 ) -> int:
     """Transcribe audio to text or subtitles.
 
@@ -171,7 +169,7 @@ def transcribe(
     from asrkit.formats import render
     from asrkit.outputs import EMISSION_SUFFIXES, Target, check_files
 
-    console = Console(is_quiet=quiet, is_verbose=verbose)
+    console: Console = ctx.obj
     options = TranscribeOptions(
         timestamps=timestamps,
         chunk_length=chunk_length,

@@ -32,6 +32,7 @@ DEMO_NOTE = (
 
 
 def translate(
+    ctx: typer.Context,
     inputs: opt.Inputs = None,
     recursive: opt.Recursive = False,
     files_from: opt.FilesFrom = None,
@@ -110,9 +111,6 @@ def translate(
     batch_seconds: opt.BatchSeconds = _OPTIONS.batch_seconds,
     threads: opt.Threads = None,
     dry_run: opt.DryRun = False,
-    quiet: opt.Quiet = False,
-    verbose: opt.Verbose = False,
-    debug: opt.Debug = False,
 ) -> int:
     """Translate speech to text of another language.
 
@@ -127,7 +125,7 @@ def translate(
     from asrkit.formats import render
     from asrkit.outputs import Target
 
-    console = Console(is_quiet=quiet, is_verbose=verbose)
+    console: Console = ctx.obj
     if source_text and source_model is None:
         source_model = ModelOptions.model
     options = TranslateOptions(

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from difflib import get_close_matches
 from typing import Any, TypeVar
 
 from asrkit.errors import InputError, UsageError
 from asrkit.options import SegmentOptions
+from asrkit.suggest import did_you_mean
 from asrkit.types import Transcript
 
 WriterT = TypeVar("WriterT", bound=Callable[..., Any])
@@ -81,10 +81,9 @@ class Registry(Mapping[str, Format]):
         """
         if name in self:
             return self[name]
-        close = get_close_matches(name, self, n=1)
         raise UsageError(
             f"unknown format {name!r}, known are {', '.join(self)}",
-            hint=f"did you mean {close[0]}?" if close else None,
+            hint=did_you_mean(name, self),
         )
 
     def parse(self, names: str) -> tuple[str, ...]:

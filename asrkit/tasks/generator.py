@@ -15,6 +15,7 @@ from asrkit.models.runtime import build_model, generate, is_encoder_decoder
 from asrkit.models.speech_to_text import EncoderDecoder
 from asrkit.options import GenerationOptions, ModelOptions
 from asrkit.seq2seq import GenerationSettings
+from asrkit.suggest import did_you_mean
 from asrkit.tasks.loading import describe, find_checkpoint
 from asrkit.tasks.recognizer import Recognizer
 from asrkit.text import Speech2Text2Vocabulary, Speech2TextVocabulary
@@ -123,9 +124,10 @@ class Generator:
                 hint="leave out the target language",
             )
         if language not in known:
+            near = did_you_mean(language, known)
             raise UsageError(
                 f"{self.info.id} does not write {language!r}",
-                hint=f"it writes {', '.join(sorted(known))}",
+                hint=f"{f'{near} ' if near else ''}it writes {', '.join(sorted(known))}",
             )
         return known[language]
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from functools import partial
 from typing import Any
 
@@ -12,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asrkit.errors import CheckpointError
+from asrkit.suggest import nearest
 from asrkit.text.files import class_of, clean_up, indices, languages_of, string_setting
 from asrkit.types import Hypothesis, TextSpan, TokenSpan
 
@@ -175,7 +175,7 @@ def nearest_languages(language: str, known: Collection[str]) -> str:
     """Which of the known languages are spelled like one that is not, for a hint."""
     similar = [name for name in known if name.startswith(language)]
     others = [name for name in known if name not in similar]
-    similar += get_close_matches(language, others, n=_MAX_NEAREST, cutoff=0.4)
+    similar += nearest(language, others, count=_MAX_NEAREST, likeness=0.4)
     if not similar:
         return f"languages are {', '.join(list(known)[:_MAX_NEAREST])} ..."
     return f"the nearest are {', '.join(similar[:_MAX_NEAREST])}"

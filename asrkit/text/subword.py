@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from asrkit.errors import CheckpointError, UsageError
+from asrkit.suggest import did_you_mean
 from asrkit.text.files import (
     LANGUAGE_TOKEN,
     class_of,
@@ -205,7 +206,8 @@ class Speech2TextVocabulary:
             raise UsageError(f"target language {language!r}: the model writes one language only")
         if language not in self.languages:
             raise UsageError(
-                f"target language {language!r} is not one of {', '.join(self.languages)}"
+                f"target language {language!r} is not one of {', '.join(self.languages)}",
+                hint=did_you_mean(language, self.languages),
             )
         return self.languages[language]
 

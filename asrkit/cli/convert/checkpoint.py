@@ -27,6 +27,7 @@ def _in_bytes(text: str) -> int:
 
 
 def checkpoint(
+    ctx: typer.Context,
     source: Annotated[
         str,
         typer.Argument(
@@ -42,6 +43,7 @@ def checkpoint(
         str | None,
         typer.Option(
             metavar="float32|float16|bfloat16",
+            envvar="ASRKIT_CONVERT_DTYPE",  # not the numbers that other commands compute in
             help="Numbers on disk; as they are unless given.",
             rich_help_panel=_RESULT,
         ),
@@ -129,8 +131,6 @@ def checkpoint(
     language: opt.Language = _MODEL.language,
     cache_dir: opt.CacheDir = _MODEL.cache_dir,
     offline: opt.Offline = _MODEL.offline,
-    quiet: opt.Quiet = False,
-    debug: opt.Debug = False,
 ) -> ExitCode:
     """Rewrite a checkpoint as safetensors that asrkit and transformers load.
 
@@ -146,7 +146,7 @@ def checkpoint(
     """
     from asrkit.tasks.convert_checkpoint import convert_checkpoint
 
-    console = Console(is_quiet=quiet)
+    console: Console = ctx.obj
     model = ModelOptions(source, revision, cache_dir=cache_dir, offline=offline, language=language)
     options = ConvertOptions(
         dtype,
