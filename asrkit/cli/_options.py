@@ -165,7 +165,7 @@ Decoder = Annotated[
 Lm = Annotated[
     str | None,
     typer.Option(
-        metavar="PATH",
+        metavar="LM",
         envvar="ASRKIT_LM",
         help="Language model: .arpa or KenLM .bin file, or language_model folder.",
         show_default="the model's own",
@@ -194,7 +194,7 @@ LmBeta = Annotated[
     float | None,
     typer.Option(
         metavar="X",
-        help="Score of every word.",
+        help="Added to the score for every word.",
         show_default="its own",
         rich_help_panel=_DECODING,
     ),
@@ -221,7 +221,7 @@ MaxNewTokens = Annotated[
     typer.Option(
         min=1,
         metavar="N",
-        help="Tokens of the text of a piece at most.",
+        help="Most tokens in the text of one piece.",
         show_default="the model's own",
         rich_help_panel=GENERATION,
     ),
@@ -280,6 +280,7 @@ def format_option(names: str, default: str) -> Any:
         "--format",
         "-f",
         metavar="NAME[,NAME...]",
+        autocompletion=lambda: names.split(", "),
         envvar="ASRKIT_FORMAT",
         help=f"{names}; several at once with -o DIR.",
         show_default=default,

@@ -13,6 +13,7 @@ from typer.core import TyperGroup
 from asrkit import __version__
 from asrkit.cli.align import align
 from asrkit.cli.classify import classify
+from asrkit.cli.completion import completion
 from asrkit.cli.convert import app as convert
 from asrkit.cli.embed import embed
 from asrkit.cli.eval_wer import eval_wer
@@ -30,10 +31,16 @@ _ALIASES = {
     "--target-language": "--target-lang",
 }
 
-EPILOG = (
-    "Exit codes: 0 all done, 1 a check that was asked for failed, 2 usage error, 3 some inputs "
-    "failed, 4 nothing could be done, 5 not in the cache and offline, 130 interrupted."
-)
+EXIT_CODES = {
+    ExitCode.OK: "all done",
+    ExitCode.CHECK_FAILED: "a check that was asked for failed",
+    ExitCode.USAGE: "usage error",
+    ExitCode.SOME_FAILED: "some inputs failed",
+    ExitCode.NOTHING_DONE: "nothing could be done",
+    ExitCode.OFFLINE: "not in the cache and offline",
+    ExitCode.INTERRUPTED: "interrupted",
+}
+EPILOG = f"Exit codes: {', '.join(f'{code:d} {text}' for code, text in EXIT_CODES.items())}."
 
 
 class AsrkitGroup(TyperGroup):
@@ -136,6 +143,9 @@ app.command(epilog=EPILOG)(translate)
 app.command(epilog=EPILOG)(align)
 app.command(epilog=EPILOG)(classify)
 app.command(epilog=EPILOG)(embed)
+app.command("eval-wer", epilog=EPILOG)(eval_wer)
 app.add_typer(convert, name="convert", epilog=EPILOG)
 app.add_typer(models, name="models", epilog=EPILOG)
-app.command("eval-wer", epilog=EPILOG)(eval_wer)
+app.command(epilog=EPILOG)(completion)
+for command in (*convert.registered_commands, *models.registered_commands):
+    command.epilog = EPILOG

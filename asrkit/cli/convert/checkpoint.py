@@ -78,7 +78,7 @@ def checkpoint(
     audio: Annotated[
         str | None,
         typer.Option(
-            metavar="FILE",
+            metavar="AUDIO",
             help="Recording to check with; noise unless given.",
             rich_help_panel=_RESULT,
         ),

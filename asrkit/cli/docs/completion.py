@@ -1,0 +1,2 @@
+SHELLS = {}
+def script(shell, tree): return ""
