@@ -25,6 +25,8 @@ AsJson = Annotated[bool, typer.Option("--json", metavar="", help="Print JSON.")]
 def list_(cache_dir: opt.CacheDir = _MODEL.cache_dir, as_json: AsJson = False) -> None:
     """List the models at hand: embedded ones, and those in the cache.
 
+    Prints a row for each: what --model takes, where it is, its architecture, its size.
+
     Examples:
       asrkit models list
     """
@@ -51,6 +53,8 @@ def info(
     as_json: AsJson = False,
 ) -> None:
     """Say what a model is: family, size, vocabulary, labels, languages, licence.
+
+    Its files are fetched where they are not on this disk; nothing is loaded.
 
     Examples:
       asrkit models info demo-en
@@ -93,6 +97,8 @@ def download(
 ) -> None:
     """Fetch models from the Hub into the cache, and print where they are.
 
+    What is in the cache already is not fetched again. Commands then work with --offline.
+
     Examples:
       asrkit models download facebook/wav2vec2-base-960h
     """
@@ -109,7 +115,9 @@ def path(
     revision: opt.Revision = _MODEL.revision,
     cache_dir: opt.CacheDir = _MODEL.cache_dir,
 ) -> None:
-    """Print the folder of a model that is on this disk; opens no connection.
+    """Print the folder of a model that is on this disk.
+
+    Opens no connection; exits with 5 if the model is not in the cache.
 
     Examples:
       ls "$(asrkit models path demo-en)"

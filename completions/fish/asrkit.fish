@@ -1,6 +1,38 @@
 # fish completion for asrkit.
 # Written by `python -m asrkit.cli.docs`; do not edit.
 
+# Whether an option of a command has a value.
+function __asrkit_has_value
+    switch $argv[1]
+        case 'asrkit transcribe'
+            contains -- $argv[2] --files-from --audio-column --text-column --id-column --channel --model -m --revision --language --device --dtype --cache-dir --timestamps --chunk-length --stride --decoder --beam-width --lm --lm-unigrams --lm-alpha --lm-beta --lexicon --hotwords --hotword-weight --n-best --emissions --align-model --length-penalty --max-new-tokens --no-repeat-ngram --format -f --output -o --max-line-width --max-line-count --max-words-per-line --max-pause --batch-size --threads
+        case 'asrkit translate'
+            contains -- $argv[2] --files-from --audio-column --text-column --id-column --channel --model -m --revision --device --dtype --cache-dir --target-lang --source-model --chunk-length --beam-width --length-penalty --max-new-tokens --no-repeat-ngram --n-best --format -f --output -o --max-line-width --max-words-per-line --batch-size --threads
+        case 'asrkit align'
+            contains -- $argv[2] --audio-column --text-column --id-column --channel --level --unknown --star --tail --min-score --reference --plot --model -m --revision --language --device --dtype --cache-dir --chunk-length --stride --format -f --output -o --batch-size --threads
+        case 'asrkit classify'
+            contains -- $argv[2] --files-from --audio-column --id-column --channel --model -m --revision --device --dtype --cache-dir --chunk-length --stride --top-k --threshold --window --hop --format -f --output -o --batch-size --threads
+        case 'asrkit embed'
+            contains -- $argv[2] --files-from --audio-column --id-column --channel --model -m --revision --device --dtype --cache-dir --chunk-length --stride --layer --pool --pairs --compare --similar --top --format -f --output -o --batch-size --threads
+        case 'asrkit eval-wer'
+            contains -- $argv[2] --ref-column --hyp-column --id-column --audio-column --time-column --ids --missing --normalizer -n --by --confusions --ci --bootstrap --seed --resample --fail-above --fail-cer-above --baseline --fail-regression --format -f --output -o --color --model -m --resume --decoder --lm --lm-alpha --lm-beta --hotwords --revision --device --dtype --cache-dir --chunk-length --stride --channel --batch-size --threads
+        case 'asrkit convert checkpoint'
+            contains -- $argv[2] --dtype --shard-size --audio --tolerance --dictionary --sentencepiece --base --config --revision --language --cache-dir
+        case 'asrkit models list'
+            contains -- $argv[2] --cache-dir
+        case 'asrkit models info'
+            contains -- $argv[2] --revision --cache-dir
+        case 'asrkit models download'
+            contains -- $argv[2] --revision --cache-dir --language
+        case 'asrkit models path'
+            contains -- $argv[2] --revision --cache-dir
+        case 'asrkit models attention'
+            contains -- $argv[2] --output -o --revision --device --dtype --cache-dir
+        case '*'
+            false
+    end
+end
+
 # Whether the word at the cursor belongs to a command; with a number, as its operand of that number
 # (or, with a + after it, of that number or a later one).
 function __asrkit_at
@@ -15,31 +47,9 @@ function __asrkit_at
         switch "$path $word"
             case 'asrkit transcribe' 'asrkit translate' 'asrkit align' 'asrkit classify' 'asrkit embed' 'asrkit eval-wer' 'asrkit completion' 'asrkit convert' 'asrkit convert checkpoint' 'asrkit models' 'asrkit models list' 'asrkit models info' 'asrkit models download' 'asrkit models path' 'asrkit models attention'
                 set path "$path $word"
-            case 'asrkit transcribe --files-from' 'asrkit transcribe --audio-column' 'asrkit transcribe --text-column' 'asrkit transcribe --id-column' 'asrkit transcribe --channel' 'asrkit transcribe --model' 'asrkit transcribe -m' 'asrkit transcribe --revision' 'asrkit transcribe --language' 'asrkit transcribe --device' 'asrkit transcribe --dtype' 'asrkit transcribe --cache-dir' 'asrkit transcribe --timestamps' 'asrkit transcribe --chunk-length' 'asrkit transcribe --stride' 'asrkit transcribe --decoder' 'asrkit transcribe --beam-width' 'asrkit transcribe --lm' 'asrkit transcribe --lm-unigrams' 'asrkit transcribe --lm-alpha' 'asrkit transcribe --lm-beta' 'asrkit transcribe --lexicon' 'asrkit transcribe --hotwords' 'asrkit transcribe --hotword-weight' 'asrkit transcribe --n-best' 'asrkit transcribe --emissions' 'asrkit transcribe --align-model' 'asrkit transcribe --length-penalty' 'asrkit transcribe --max-new-tokens' 'asrkit transcribe --no-repeat-ngram' 'asrkit transcribe --format' 'asrkit transcribe -f' 'asrkit transcribe --output' 'asrkit transcribe -o' 'asrkit transcribe --max-line-width' 'asrkit transcribe --max-line-count' 'asrkit transcribe --max-words-per-line' 'asrkit transcribe --max-pause' 'asrkit transcribe --batch-size' 'asrkit transcribe --threads'
-                set is_value 1
-            case 'asrkit translate --files-from' 'asrkit translate --audio-column' 'asrkit translate --text-column' 'asrkit translate --id-column' 'asrkit translate --channel' 'asrkit translate --model' 'asrkit translate -m' 'asrkit translate --revision' 'asrkit translate --device' 'asrkit translate --dtype' 'asrkit translate --cache-dir' 'asrkit translate --target-lang' 'asrkit translate --source-model' 'asrkit translate --chunk-length' 'asrkit translate --beam-width' 'asrkit translate --length-penalty' 'asrkit translate --max-new-tokens' 'asrkit translate --no-repeat-ngram' 'asrkit translate --n-best' 'asrkit translate --format' 'asrkit translate -f' 'asrkit translate --output' 'asrkit translate -o' 'asrkit translate --max-line-width' 'asrkit translate --max-words-per-line' 'asrkit translate --batch-size' 'asrkit translate --threads'
-                set is_value 1
-            case 'asrkit align --audio-column' 'asrkit align --text-column' 'asrkit align --id-column' 'asrkit align --channel' 'asrkit align --level' 'asrkit align --unknown' 'asrkit align --star' 'asrkit align --tail' 'asrkit align --min-score' 'asrkit align --reference' 'asrkit align --plot' 'asrkit align --model' 'asrkit align -m' 'asrkit align --revision' 'asrkit align --language' 'asrkit align --device' 'asrkit align --dtype' 'asrkit align --cache-dir' 'asrkit align --chunk-length' 'asrkit align --stride' 'asrkit align --format' 'asrkit align -f' 'asrkit align --output' 'asrkit align -o' 'asrkit align --batch-size' 'asrkit align --threads'
-                set is_value 1
-            case 'asrkit classify --files-from' 'asrkit classify --audio-column' 'asrkit classify --id-column' 'asrkit classify --channel' 'asrkit classify --model' 'asrkit classify -m' 'asrkit classify --revision' 'asrkit classify --device' 'asrkit classify --dtype' 'asrkit classify --cache-dir' 'asrkit classify --chunk-length' 'asrkit classify --stride' 'asrkit classify --top-k' 'asrkit classify --threshold' 'asrkit classify --window' 'asrkit classify --hop' 'asrkit classify --format' 'asrkit classify -f' 'asrkit classify --output' 'asrkit classify -o' 'asrkit classify --batch-size' 'asrkit classify --threads'
-                set is_value 1
-            case 'asrkit embed --files-from' 'asrkit embed --audio-column' 'asrkit embed --id-column' 'asrkit embed --channel' 'asrkit embed --model' 'asrkit embed -m' 'asrkit embed --revision' 'asrkit embed --device' 'asrkit embed --dtype' 'asrkit embed --cache-dir' 'asrkit embed --chunk-length' 'asrkit embed --stride' 'asrkit embed --layer' 'asrkit embed --pool' 'asrkit embed --pairs' 'asrkit embed --compare' 'asrkit embed --similar' 'asrkit embed --top' 'asrkit embed --format' 'asrkit embed -f' 'asrkit embed --output' 'asrkit embed -o' 'asrkit embed --batch-size' 'asrkit embed --threads'
-                set is_value 1
-            case 'asrkit eval-wer --ref-column' 'asrkit eval-wer --hyp-column' 'asrkit eval-wer --id-column' 'asrkit eval-wer --audio-column' 'asrkit eval-wer --time-column' 'asrkit eval-wer --ids' 'asrkit eval-wer --missing' 'asrkit eval-wer --normalizer' 'asrkit eval-wer -n' 'asrkit eval-wer --by' 'asrkit eval-wer --confusions' 'asrkit eval-wer --ci' 'asrkit eval-wer --bootstrap' 'asrkit eval-wer --seed' 'asrkit eval-wer --resample' 'asrkit eval-wer --fail-above' 'asrkit eval-wer --fail-cer-above' 'asrkit eval-wer --baseline' 'asrkit eval-wer --fail-regression' 'asrkit eval-wer --format' 'asrkit eval-wer -f' 'asrkit eval-wer --output' 'asrkit eval-wer -o' 'asrkit eval-wer --color' 'asrkit eval-wer --model' 'asrkit eval-wer -m' 'asrkit eval-wer --resume' 'asrkit eval-wer --decoder' 'asrkit eval-wer --lm' 'asrkit eval-wer --lm-alpha' 'asrkit eval-wer --lm-beta' 'asrkit eval-wer --hotwords' 'asrkit eval-wer --revision' 'asrkit eval-wer --device' 'asrkit eval-wer --dtype' 'asrkit eval-wer --cache-dir' 'asrkit eval-wer --chunk-length' 'asrkit eval-wer --stride' 'asrkit eval-wer --channel' 'asrkit eval-wer --batch-size' 'asrkit eval-wer --threads'
-                set is_value 1
-            case 'asrkit convert checkpoint --dtype' 'asrkit convert checkpoint --shard-size' 'asrkit convert checkpoint --audio' 'asrkit convert checkpoint --tolerance' 'asrkit convert checkpoint --dictionary' 'asrkit convert checkpoint --sentencepiece' 'asrkit convert checkpoint --base' 'asrkit convert checkpoint --config' 'asrkit convert checkpoint --revision' 'asrkit convert checkpoint --language' 'asrkit convert checkpoint --cache-dir'
-                set is_value 1
-            case 'asrkit models list --cache-dir'
-                set is_value 1
-            case 'asrkit models info --revision' 'asrkit models info --cache-dir'
-                set is_value 1
-            case 'asrkit models download --revision' 'asrkit models download --cache-dir' 'asrkit models download --language'
-                set is_value 1
-            case 'asrkit models path --revision' 'asrkit models path --cache-dir'
-                set is_value 1
-            case 'asrkit models attention --output' 'asrkit models attention -o' 'asrkit models attention --revision' 'asrkit models attention --device' 'asrkit models attention --dtype' 'asrkit models attention --cache-dir'
-                set is_value 1
             case "$path -?*"
+                __asrkit_has_value $path $word
+                and set is_value 1
             case '*'
                 set operands (math $operands + 1)
         end
@@ -339,7 +349,7 @@ complete -c asrkit -n '__asrkit_at \'asrkit models\'' -l help -s h -d 'Show this
 complete -c asrkit -n '__asrkit_at \'asrkit models\' 0' -a list -d 'List the models at hand: embedded ones, and those in the cache'
 complete -c asrkit -n '__asrkit_at \'asrkit models\' 0' -a info -d 'Say what a model is: family, size, vocabulary, labels, languages, licence'
 complete -c asrkit -n '__asrkit_at \'asrkit models\' 0' -a download -d 'Fetch models from the Hub into the cache, and print where they are'
-complete -c asrkit -n '__asrkit_at \'asrkit models\' 0' -a path -d 'Print the folder of a model that is on this disk; opens no connection'
+complete -c asrkit -n '__asrkit_at \'asrkit models\' 0' -a path -d 'Print the folder of a model that is on this disk'
 complete -c asrkit -n '__asrkit_at \'asrkit models\' 0' -a attention -d 'Draw what every layer and head of a model attends to, as one HTML page'
 complete -c asrkit -n '__asrkit_at \'asrkit models list\'' -l cache-dir -x -a '(__asrkit_takes @directories)' -d 'Where Hub files are kept'
 complete -c asrkit -n '__asrkit_at \'asrkit models list\'' -l json -d 'Print JSON'

@@ -476,7 +476,7 @@ Register-ArgumentCompleter -Native -CommandName asrkit -ScriptBlock {
         $text = $text.Substring($comma)
     }
 
-    $words = foreach ($take in $takes) {
+    $words = foreach ($take in @($takes | Where-Object { $_ })) {
         if ($take -eq '@models' -or $take -like '@languages*') {
             & $line[0] __complete $take.Substring(1) @line 2>$null
         }

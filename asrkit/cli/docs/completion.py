@@ -134,20 +134,13 @@ def _zsh_escaped(text: str) -> str:
 
 
 def _fish(root: Command) -> Mapping[str, str]:
-    commands = [command for command in root.walk() if command is not root]
-    cases = [f"            case {' '.join(_quoted(command.name) for command in commands)}"]
-    cases += ['                set path "$path $word"']
-    completions = []
+    cases, completions = [], []
     for command in root.walk():
         at = f"complete -c asrkit -n {_fish_quoted(f'__asrkit_at {_quoted(command.name)}')}"
-        options = [
-            _quoted(f"{command.name} {name}")
-            for place in command.options
-            for name in place.names
-            if place.num_values
-        ]
+        options = [name for place in command.options if place.num_values for name in place.names]
         if options:
-            cases += [f"            case {' '.join(options)}", "                set is_value 1"]
+            cases += [f"        case {_quoted(command.name)}"]
+            cases += [f"            contains -- $argv[2] {' '.join(options)}"]
         for place in command.options:
             names = [
                 f"-l {name[2:]}" if name.startswith("--") else f"-s {name[1:]}"
@@ -164,7 +157,9 @@ def _fish(root: Command) -> Mapping[str, str]:
             which = f"{index}{'+' if place.is_repeated else ''}"
             if place.takes:
                 completions += [" ".join([f"{at} {which}'", *_fish_takes(place)])]
+    commands = [_quoted(command.name) for command in root.walk() if command is not root]
     return {
+        "COMMANDS": f"            case {' '.join(commands)}",
         "CASES": "\n".join(cases),
         "COMPLETE": "\n".join(completions),
         "SUFFIXES": "\n".join(
