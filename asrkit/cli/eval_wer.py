@@ -149,7 +149,10 @@ def eval_wer(
     confidence: Annotated[
         float,
         typer.Option(
-            "--ci", metavar="PERCENT", help="Confidence level of the intervals.", rich_help_panel=_CERTAINTY
+            "--ci",
+            metavar="PERCENT",
+            help="Confidence level of the intervals.",
+            rich_help_panel=_CERTAINTY,
         ),
     ] = _OPTIONS.confidence,
     bootstrap: Annotated[

@@ -16,7 +16,7 @@ from typing import Any
 from asrkit.models import FAMILIES
 
 QUESTION = "__complete"
-"""The first argument of a command line that asks; a kind of words and the line to complete follow."""
+"""The first argument of a question; a kind of words and the line to complete follow."""
 
 _ASSETS = os.path.join(os.path.dirname(os.path.dirname(__file__)), "assets")
 _NAME = re.compile(r"[\w.-]+(?:/[\w.-]+)?", re.ASCII)  # all else could mean something to a shell
@@ -49,7 +49,7 @@ def answer(kind: str, line: Sequence[str]) -> list[str]:
 
 def _value(line: Sequence[str], *options: str) -> str | None:
     """What a command line gives to an option."""
-    for word, following in zip(line, [*line[1:], ""], strict=True):
+    for word, following in zip(line, (*line, "")[1:], strict=True):
         name, equals, value = word.partition("=")
         if name in options:
             return value if equals else following

@@ -35,7 +35,8 @@ def script(shell: str, root: Command) -> str:
     if shell not in SHELLS:
         raise UsageError(f"shell {shell!r} is not one of {', '.join(SHELLS)}")
     tables = {"bash": _bash, "zsh": _zsh, "fish": _fish, "powershell": _powershell}[shell](root)
-    text = files("asrkit.cli.docs").joinpath("templates", shell).read_text(encoding="utf-8")
+    template = files("asrkit.cli.docs") / "templates" / shell
+    text = template.read_text(encoding="utf-8")
     return re.sub(r"^@([A-Z]+)@$", lambda found: tables[found[1]], text, flags=re.MULTILINE)
 
 
@@ -179,7 +180,9 @@ def _fish_takes(place: Place) -> list[str]:
         parts = [f"__fish_append , {' '.join(words)}"] if words else []
         parts += [f"__asrkit_takes {' '.join(kinds)}"] if kinds else []
         return [f"-a '({'; '.join(parts)})'"]
-    return [f"-a '(__asrkit_takes {' '.join(place.takes)})'"] if kinds else [f"-a '{' '.join(words)}'"]
+    return (
+        [f"-a '(__asrkit_takes {' '.join(place.takes)})'"] if kinds else [f"-a '{' '.join(words)}'"]
+    )
 
 
 def _fish_quoted(text: str) -> str:
