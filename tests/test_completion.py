@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import pty
 import re
 import select
 import shutil
@@ -24,6 +23,7 @@ from asrkit.errors import ExitCode
 from asrkit.formats import FORMATS
 from asrkit.tasks.catalog import list_models
 
+pty = pytest.importorskip("pty")
 ROOT = Path(__file__).parent.parent
 SCRIPTS = ROOT / "completions"
 TIMEOUT = 60.0
@@ -283,6 +283,14 @@ def test_a_broken_cache_offers_nothing(tmp_path):
 
     assert answer("models", line) == EMBEDDED
     assert answer("languages=", line) == []
+
+
+def test_a_vocabulary_that_nobody_named_is_not_read(tmp_path, monkeypatch):
+    (tmp_path / "vocab.json").write_text('{"fra": {}}')
+    monkeypatch.chdir(tmp_path)
+
+    assert answer("languages=", ["asrkit", "models", "download", "--language", ""]) == []
+    assert answer("languages=", ["asrkit", "models", "download", ".", "--language"]) == ["fra"]
 
 
 @pytest.mark.parametrize(

@@ -11,9 +11,10 @@ import pytest
 import typer
 from rich.markup import render
 
-from asrkit.cli.app import app
+from asrkit.cli.app import EPILOG, app
 from asrkit.cli.docs.__main__ import generated
 from asrkit.cli.docs.tree import FREE, PLACES, Command, command_tree
+from asrkit.errors import ExitCode
 from asrkit.formats import FORMATS, LABEL_FORMATS, VECTOR_FORMATS
 from asrkit.report import REPORTS
 
@@ -91,6 +92,16 @@ def test_the_formats_of_a_command_are_those_of_its_registry(name, formats):
 
     assert set(place.takes) == set(formats)
     assert place.is_list
+
+
+def test_every_help_ends_with_the_exit_codes():
+    def epilogs(command):
+        yield command.epilog
+        for below in getattr(command, "commands", {}).values():
+            yield from epilogs(below)
+
+    assert set(epilogs(typer.main.get_command(app))) == {EPILOG}
+    assert re.findall(r"\d+", EPILOG) == [str(int(code)) for code in ExitCode]
 
 
 def records() -> dict[str, list[tuple[str, str]]]:

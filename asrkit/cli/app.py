@@ -143,9 +143,9 @@ app.command(epilog=EPILOG)(translate)
 app.command(epilog=EPILOG)(align)
 app.command(epilog=EPILOG)(classify)
 app.command(epilog=EPILOG)(embed)
-app.command("eval-wer", epilog=EPILOG)(eval_wer)
 app.add_typer(convert, name="convert", epilog=EPILOG)
 app.add_typer(models, name="models", epilog=EPILOG)
+app.command("eval-wer", epilog=EPILOG)(eval_wer)
 app.command(epilog=EPILOG)(completion)
 for command in (*convert.registered_commands, *models.registered_commands):
     command.epilog = EPILOG

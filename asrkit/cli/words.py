@@ -41,8 +41,8 @@ def answer(kind: str, line: Sequence[str]) -> list[str]:
         )
     model = _value(line, "--model", "-m") or os.environ.get("ASRKIT_MODEL")
     for source in [model] if model else [*line[2:], default]:
-        name = source.partition("@")[0]
-        if languages := _languages(folders.get(name, source)):
+        folder = folders.get(source.partition("@")[0], source)
+        if source and (languages := _languages(folder)):
             return languages
     return []
 
