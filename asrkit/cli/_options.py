@@ -165,7 +165,7 @@ Decoder = Annotated[
 Lm = Annotated[
     str | None,
     typer.Option(
-        metavar="LM",
+        metavar="PATH",
         envvar="ASRKIT_LM",
         help="Language model: .arpa or KenLM .bin file, or language_model folder.",
         show_default="the model's own",

@@ -330,7 +330,7 @@ complete -c asrkit -n '__asrkit_at \'asrkit convert checkpoint\'' -l dtype -x -a
 complete -c asrkit -n '__asrkit_at \'asrkit convert checkpoint\'' -l shard-size -x -d 'Largest file of weights, as 5GB or 500MB'
 complete -c asrkit -n '__asrkit_at \'asrkit convert checkpoint\'' -l merge-weight-norm -d 'Store the positional convolution\'s weight itself as the direction of its weight norm, and its norms beside it'
 complete -c asrkit -n '__asrkit_at \'asrkit convert checkpoint\'' -l check -d 'Run source and result on the same audio, and exit with 1 if they differ'
-complete -c asrkit -n '__asrkit_at \'asrkit convert checkpoint\'' -l audio -x -a '(__asrkit_takes @audio)' -d 'Recording to check with'
+complete -c asrkit -n '__asrkit_at \'asrkit convert checkpoint\'' -l audio -x -a '(__asrkit_takes @files)' -d 'Recording to check with'
 complete -c asrkit -n '__asrkit_at \'asrkit convert checkpoint\'' -l tolerance -x -d 'Largest difference of outputs that passes'
 complete -c asrkit -n '__asrkit_at \'asrkit convert checkpoint\'' -l dictionary -x -a '(__asrkit_takes @files)' -d 'Tokens, one a line (dict.ltr.txt)'
 complete -c asrkit -n '__asrkit_at \'asrkit convert checkpoint\'' -l sentencepiece -x -a '(__asrkit_takes @files)' -d 'SentencePiece model'

@@ -336,7 +336,7 @@ Register-ArgumentCompleter -Native -CommandName asrkit -ScriptBlock {
                 '--shard-size' = ''
                 '--merge-weight-norm' = $null
                 '--check' = $null
-                '--audio' = '@audio'
+                '--audio' = '@files'
                 '--tolerance' = ''
                 '--dictionary' = '@files'
                 '--sentencepiece' = '@files'

@@ -78,7 +78,7 @@ def checkpoint(
     audio: Annotated[
         str | None,
         typer.Option(
-            metavar="AUDIO",
+            metavar="FILE",
             help="Recording to check with; noise unless given.",
             rich_help_panel=_RESULT,
         ),

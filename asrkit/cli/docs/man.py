@@ -47,7 +47,7 @@ def man_page(command: Command, root: Command, date: str) -> str:
         "ARGUMENTS": _places(command.operands),
         "OPTIONS": _options(command.options),
         "EXIT STATUS": _table((f"{code:d}", f"{text}.") for code, text in EXIT_CODES.items()),
-        "ENVIRONMENT": _table(_environment(command)),
+        "ENVIRONMENT": _environment(command),
         "FILES": _table(_FILES.items() if _uses_cache(command) else ()),
         "EXAMPLES": _examples(command, root),
         "SEE ALSO": [_see_also(command, root)],
@@ -126,23 +126,34 @@ def _notes(place: Place) -> Iterator[str]:
         yield f"From {low} to {high}." if high else f"At least {low.removeprefix('x>=')}."
     if place.default:
         yield f"Default: {place.default}."
-    if place.variable:
-        yield f"Environment: {place.variable}."
     if place.is_required:
         yield "Required."
 
 
-def _environment(command: Command) -> Iterator[tuple[str, str]]:
-    """The variables of a command and all below it."""
+def _environment(command: Command) -> Iterator[str]:
+    """The variables of a command and all below it: those that follow the rule, and the others."""
     options = {
         place.variable: place.names[0]
         for below in command.walk()
         for place in below.options
         if place.variable
     }
-    yield from sorted((name, f"Sets {option}.") for name, option in options.items())
+    plain = sorted(name for name, option in options.items() if name == _variable(option))
+    if plain:
+        yield from _wrapped(
+            "Options that are not on the command line are taken from variables of their name: "
+            + ", ".join(rf"\fB{_text(name)}\fR" for name in plain)
+            + "."
+        )
+    others = sorted(options.keys() - set(plain))
+    yield from _table((name, f"Sets {options[name]} of this command.") for name in others)
     if _uses_cache(command):
-        yield from _VARIABLES.items()
+        yield from _table(_VARIABLES.items())
+
+
+def _variable(option: str) -> str:
+    """The variable that sets an option, by the rule."""
+    return f"ASRKIT_{option.removeprefix('--').replace('-', '_').upper()}"
 
 
 def _uses_cache(command: Command) -> bool:

@@ -20,14 +20,18 @@ if TYPE_CHECKING:
 
 # What a word of a metavar stands for: files of a kind, folders, or words that this machine knows.
 PLACES = {
+    "ARPA": ("@lms",),
     "AUDIO": ("@audio",),
     "CODE": ("@languages",),
     "DIR": ("@directories",),
     "FILE": ("@files",),
     "HYP": ("@files",),
+    "IN": ("@texts", "@directories"),
     "INPUT": ("@audio",),
-    "LM": ("@lms",),
+    "MANIFEST": ("@audio",),
+    "MODEL": ("@models", "@directories"),
     "OUT": ("@directories",),
+    "PATH": ("@lms",),  # of a language model
     "QUERY": ("@audio",),
     "REF": ("@files",),
     "SOURCE": ("@models", "@directories"),
@@ -35,7 +39,7 @@ PLACES = {
     "TRIALS": ("@files",),
 }
 # What nobody can know before it is typed.
-FREE = set("COLUMN N NAME NUMBER P PERCENT POINTS RATE REV SECONDS SIZE X".split())
+FREE = set("COLUMN FACTOR I N NAME NUMBER P PERCENT POINTS RATE REV SECONDS SIZE X".split())
 
 _EXAMPLES = "Examples:\n"
 
