@@ -46,7 +46,7 @@ TAKE_TERMINAL = (
 TYPED = {
     "asrkit transc": ["transcribe"],
     "asrkit models att": ["models", "attention"],
-    "asrkit --ver": ["--version"],
+    "asrkit --vers": ["--version"],
     "asrkit transcribe -r --offl": ["transcribe", "-r", "--offline"],
     "asrkit transcribe --device=cu": ["transcribe", "--device=cuda"],
     "asrkit eval-wer a b --miss": ["eval-wer", "a", "b", "--missing"],

@@ -133,12 +133,12 @@ def _notes(place: Place) -> Iterator[str]:
 def _environment(command: Command) -> Iterator[str]:
     """The variables of a command and all below it: those that follow the rule, and the others."""
     options = {
-        place.variable: place.names[0]
+        place.variable: (place.names[0], below.name)
         for below in command.walk()
         for place in below.options
         if place.variable
     }
-    plain = sorted(name for name, option in options.items() if name == _variable(option))
+    plain = sorted(name for name, (option, _) in options.items() if name == _variable(option))
     if plain:
         yield from _wrapped(
             "Options that are not on the command line are taken from variables of their name: "
@@ -146,7 +146,7 @@ def _environment(command: Command) -> Iterator[str]:
             + "."
         )
     others = sorted(options.keys() - set(plain))
-    yield from _table((name, f"Sets {options[name]} of this command.") for name in others)
+    yield from _table((name, "Sets {} of {}.".format(*options[name])) for name in others)
     if _uses_cache(command):
         yield from _table(_VARIABLES.items())
 
