@@ -68,9 +68,12 @@ end
 # Choices, names that asrkit knows, and files of a kind.
 function __asrkit_takes
     set -l token (commandline -ct | string replace -r -- '^--[^=]+=' '')
+    set -l head '' # of a list
     for take in $argv
         set -l pattern
         switch $take
+            case ,
+                set head (string replace -r -- '[^,]*$' '' "$token")
             case @models '@languages*'
                 set -l line (commandline -opc)
                 command $line[1] __complete (string sub -s 2 -- $take) $line 2>/dev/null
@@ -85,7 +88,7 @@ function __asrkit_takes
             case @lms
                 set pattern '/$|\.(?:arpa|bin|binary)$'
             case '*'
-                echo $take
+                echo $head$take
         end
         if set -q pattern[1]
             complete -C "__fish_command_without_completions $token" | string match -ri -- ".*(?:$pattern).*"
@@ -138,7 +141,7 @@ complete -c asrkit -n '__asrkit_at \'asrkit transcribe\'' -l align-model -x -a '
 complete -c asrkit -n '__asrkit_at \'asrkit transcribe\'' -l length-penalty -x -d 'Power of the length that a text\'s score is divided by'
 complete -c asrkit -n '__asrkit_at \'asrkit transcribe\'' -l max-new-tokens -x -d 'Most tokens in the text of one piece'
 complete -c asrkit -n '__asrkit_at \'asrkit transcribe\'' -l no-repeat-ngram -x -d 'Never write the same N tokens twice in a piece'
-complete -c asrkit -n '__asrkit_at \'asrkit transcribe\'' -l format -s f -x -a '(__fish_append , txt json jsonl tsv csv words srt vtt ass lrc textgrid textgrid-short ctm rttm aud)' -d 'txt, json, jsonl, tsv, csv, words, srt, vtt, ass, lrc, textgrid, textgrid-short, ctm, rttm, aud'
+complete -c asrkit -n '__asrkit_at \'asrkit transcribe\'' -l format -s f -x -a '(__asrkit_takes , txt json jsonl tsv csv words srt vtt ass lrc textgrid textgrid-short ctm rttm aud)' -d 'txt, json, jsonl, tsv, csv, words, srt, vtt, ass, lrc, textgrid, textgrid-short, ctm, rttm, aud'
 complete -c asrkit -n '__asrkit_at \'asrkit transcribe\'' -l output -s o -x -a '(__asrkit_takes @files)' -d 'A file, a directory (one file an input and format), or standard output'
 complete -c asrkit -n '__asrkit_at \'asrkit transcribe\'' -l max-line-width -x -d 'Characters in a line of a subtitle'
 complete -c asrkit -n '__asrkit_at \'asrkit transcribe\'' -l max-line-count -x -d 'Lines of a subtitle'
@@ -173,7 +176,7 @@ complete -c asrkit -n '__asrkit_at \'asrkit translate\'' -l length-penalty -x -d
 complete -c asrkit -n '__asrkit_at \'asrkit translate\'' -l max-new-tokens -x -d 'Most tokens in the text of one piece'
 complete -c asrkit -n '__asrkit_at \'asrkit translate\'' -l no-repeat-ngram -x -d 'Never write the same N tokens twice in a piece'
 complete -c asrkit -n '__asrkit_at \'asrkit translate\'' -l n-best -x -d 'Texts in json and jsonl, with their scores'
-complete -c asrkit -n '__asrkit_at \'asrkit translate\'' -l format -s f -x -a '(__fish_append , txt json jsonl tsv csv words srt vtt ass lrc textgrid textgrid-short ctm rttm aud)' -d 'txt, json, jsonl, tsv, csv, words, srt, vtt, ass, lrc, textgrid, textgrid-short, ctm, rttm, aud'
+complete -c asrkit -n '__asrkit_at \'asrkit translate\'' -l format -s f -x -a '(__asrkit_takes , txt json jsonl tsv csv words srt vtt ass lrc textgrid textgrid-short ctm rttm aud)' -d 'txt, json, jsonl, tsv, csv, words, srt, vtt, ass, lrc, textgrid, textgrid-short, ctm, rttm, aud'
 complete -c asrkit -n '__asrkit_at \'asrkit translate\'' -l output -s o -x -a '(__asrkit_takes @files)' -d 'A file, a directory (one file an input and format), or standard output'
 complete -c asrkit -n '__asrkit_at \'asrkit translate\'' -l max-line-width -x -d 'Characters in a line of a subtitle'
 complete -c asrkit -n '__asrkit_at \'asrkit translate\'' -l max-words-per-line -x -d 'Words in a line of a subtitle'
@@ -206,7 +209,7 @@ complete -c asrkit -n '__asrkit_at \'asrkit align\'' -l cache-dir -x -a '(__asrk
 complete -c asrkit -n '__asrkit_at \'asrkit align\'' -l offline -d 'Never open a connection'
 complete -c asrkit -n '__asrkit_at \'asrkit align\'' -l chunk-length -x -d 'Longest stretch that the model hears at once'
 complete -c asrkit -n '__asrkit_at \'asrkit align\'' -l stride -x -d 'Context on each side of a chunk of longer audio'
-complete -c asrkit -n '__asrkit_at \'asrkit align\'' -l format -s f -x -a '(__fish_append , txt json jsonl tsv csv words srt vtt ass lrc textgrid textgrid-short ctm rttm aud)' -d 'txt, json, jsonl, tsv, csv, words, srt, vtt, ass, lrc, textgrid, textgrid-short, ctm, rttm, aud'
+complete -c asrkit -n '__asrkit_at \'asrkit align\'' -l format -s f -x -a '(__asrkit_takes , txt json jsonl tsv csv words srt vtt ass lrc textgrid textgrid-short ctm rttm aud)' -d 'txt, json, jsonl, tsv, csv, words, srt, vtt, ass, lrc, textgrid, textgrid-short, ctm, rttm, aud'
 complete -c asrkit -n '__asrkit_at \'asrkit align\'' -l output -s o -x -a '(__asrkit_takes @files)' -d 'A file, a directory (one file an input and format), or standard output'
 complete -c asrkit -n '__asrkit_at \'asrkit align\'' -l batch-size -x -d 'Chunks of audio that go through the model together'
 complete -c asrkit -n '__asrkit_at \'asrkit align\'' -l threads -x -d 'CPU threads of the model'
@@ -234,7 +237,7 @@ complete -c asrkit -n '__asrkit_at \'asrkit classify\'' -l top-k -x -d 'Labels o
 complete -c asrkit -n '__asrkit_at \'asrkit classify\'' -l threshold -x -d 'Leave out labels with a lower score'
 complete -c asrkit -n '__asrkit_at \'asrkit classify\'' -l window -x -d 'Label every stretch of this length by itself, for tracks over long audio'
 complete -c asrkit -n '__asrkit_at \'asrkit classify\'' -l hop -x -d 'From the start of one window to the next'
-complete -c asrkit -n '__asrkit_at \'asrkit classify\'' -l format -s f -x -a '(__fish_append , txt json jsonl tsv csv rttm)' -d 'txt, json, jsonl, tsv, csv, rttm'
+complete -c asrkit -n '__asrkit_at \'asrkit classify\'' -l format -s f -x -a '(__asrkit_takes , txt json jsonl tsv csv rttm)' -d 'txt, json, jsonl, tsv, csv, rttm'
 complete -c asrkit -n '__asrkit_at \'asrkit classify\'' -l output -s o -x -a '(__asrkit_takes @files)' -d 'A file, a directory (one file an input and format), or standard output'
 complete -c asrkit -n '__asrkit_at \'asrkit classify\'' -l batch-size -x -d 'Chunks of audio that go through the model together'
 complete -c asrkit -n '__asrkit_at \'asrkit classify\'' -l threads -x -d 'CPU threads of the model'
@@ -264,7 +267,7 @@ complete -c asrkit -n '__asrkit_at \'asrkit embed\'' -l pairs -x -a '(__asrkit_t
 complete -c asrkit -n '__asrkit_at \'asrkit embed\'' -l compare -x -a '(__asrkit_takes @audio)' -d 'Score two recordings'
 complete -c asrkit -n '__asrkit_at \'asrkit embed\'' -l similar -x -a '(__asrkit_takes @audio)' -d 'Rank the inputs by how alike they are to this recording'
 complete -c asrkit -n '__asrkit_at \'asrkit embed\'' -l top -x -d 'Rows of --similar'
-complete -c asrkit -n '__asrkit_at \'asrkit embed\'' -l format -s f -x -a '(__fish_append , jsonl npy npz parquet)' -d 'jsonl, npy, npz, parquet'
+complete -c asrkit -n '__asrkit_at \'asrkit embed\'' -l format -s f -x -a '(__asrkit_takes , jsonl npy npz parquet)' -d 'jsonl, npy, npz, parquet'
 complete -c asrkit -n '__asrkit_at \'asrkit embed\'' -l output -s o -x -a '(__asrkit_takes @files)' -d 'A file, a directory (one file an input and format), or standard output'
 complete -c asrkit -n '__asrkit_at \'asrkit embed\'' -l batch-size -x -d 'Chunks of audio that go through the model together'
 complete -c asrkit -n '__asrkit_at \'asrkit embed\'' -l threads -x -d 'CPU threads of the model'
@@ -281,7 +284,7 @@ complete -c asrkit -n '__asrkit_at \'asrkit eval-wer\'' -l audio-column -x -d 'M
 complete -c asrkit -n '__asrkit_at \'asrkit eval-wer\'' -l time-column -x -d 'Table column of the seconds a recognizer took, for its speed'
 complete -c asrkit -n '__asrkit_at \'asrkit eval-wer\'' -l ids -x -a 'auto none first last tab' -d 'Where ids stand in lines of text'
 complete -c asrkit -n '__asrkit_at \'asrkit eval-wer\'' -l missing -x -a 'error empty skip' -d 'For an id without a hypothesis'
-complete -c asrkit -n '__asrkit_at \'asrkit eval-wer\'' -l normalizer -s n -x -a '(__fish_append , none basic english; __asrkit_takes @files)' -d 'none, basic (case, punctuation, NFKC), english (of Whisper, extra english), FILE.tsv (from<TAB>to), FILE.py:function (runs it)'
+complete -c asrkit -n '__asrkit_at \'asrkit eval-wer\'' -l normalizer -s n -x -a '(__asrkit_takes , none basic english @files)' -d 'none, basic (case, punctuation, NFKC), english (of Whisper, extra english), FILE.tsv (from<TAB>to), FILE.py:function (runs it)'
 complete -c asrkit -n '__asrkit_at \'asrkit eval-wer\'' -l normalizer-report -d 'List what the normalizers changed'
 complete -c asrkit -n '__asrkit_at \'asrkit eval-wer\'' -l by -x -d 'Rates by speaker, data set, or any other column'
 complete -c asrkit -n '__asrkit_at \'asrkit eval-wer\'' -l confusions -x -d 'List the N most frequent errors in the text report too'
@@ -295,7 +298,7 @@ complete -c asrkit -n '__asrkit_at \'asrkit eval-wer\'' -l fail-above -x -d 'Exi
 complete -c asrkit -n '__asrkit_at \'asrkit eval-wer\'' -l fail-cer-above -x -d 'Exit with 1 if the CER is higher'
 complete -c asrkit -n '__asrkit_at \'asrkit eval-wer\'' -l baseline -x -a '(__asrkit_takes @files)' -d 'JSON report of an earlier run'
 complete -c asrkit -n '__asrkit_at \'asrkit eval-wer\'' -l fail-regression -x -d 'Exit with 1 if the WER is so many percentage points above the baseline'
-complete -c asrkit -n '__asrkit_at \'asrkit eval-wer\'' -l format -s f -x -a '(__fish_append , text json csv html junit github markdown)' -d 'text, json, csv, html, junit, github, markdown'
+complete -c asrkit -n '__asrkit_at \'asrkit eval-wer\'' -l format -s f -x -a '(__asrkit_takes , text json csv html junit github markdown)' -d 'text, json, csv, html, junit, github, markdown'
 complete -c asrkit -n '__asrkit_at \'asrkit eval-wer\'' -l output -s o -x -a '(__asrkit_takes @files)' -d 'A file, a directory (one file a format), or standard output'
 complete -c asrkit -n '__asrkit_at \'asrkit eval-wer\'' -l color -x -a 'auto always never' -d 'Colours in the text report'
 complete -c asrkit -n '__asrkit_at \'asrkit eval-wer\'' -l model -s m -x -a '(__asrkit_takes @models @directories)' -d 'Transcribe the manifest first'

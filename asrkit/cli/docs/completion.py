@@ -49,16 +49,15 @@ def _bash(root: Command) -> Mapping[str, str]:
             for name, words in (
                 ("commands", [below.path[-1] for below in command.commands]),
                 ("options", [name for place in command.options for name in place.names]),
-                ("operands", [_quoted(" ".join(place.takes)) for place in command.operands]),
+                ("operands", [_quoted(_takes(place)) for place in command.operands]),
             )
             if words
         ]
         if _repeats(command):
             lines += ["      repeats=1"]
         lines += ["      case $2 in"]
-        for (takes, is_list), names in _by_takes(command).items():
-            sets = f"takes=({' '.join(takes)})" + (" is_list=1" if is_list else "")
-            lines += [f"        {' | '.join(names)}) {sets} ;;"]
+        for takes, names in _by_takes(command).items():
+            lines += [f"        {' | '.join(names)}) takes=({takes}) ;;"]
         cases += [*lines, "        *) return 1 ;;", "      esac ;;"]
     return {
         "CASES": "\n".join([*cases, "    *) return 1 ;;"]),
@@ -69,12 +68,17 @@ def _bash(root: Command) -> Mapping[str, str]:
     }
 
 
-def _by_takes(command: Command) -> dict[tuple[tuple[str, ...], bool], list[str]]:
+def _takes(place: Place) -> str:
+    """What completes a place, as the scripts read it: a comma before the words of a list."""
+    return " ".join([",", *place.takes] if place.is_list and place.takes else place.takes)
+
+
+def _by_takes(command: Command) -> dict[str, list[str]]:
     """Names of the options with a value, by what completes it."""
-    found: dict[tuple[tuple[str, ...], bool], list[str]] = {}
+    found: dict[str, list[str]] = {}
     for place in command.options:
         if place.num_values:
-            found.setdefault((place.takes, place.is_list), []).extend(place.names)
+            found.setdefault(_takes(place), []).extend(place.names)
     return found
 
 
@@ -125,8 +129,7 @@ def _zsh_option(place: Place) -> Iterator[str]:
 
 
 def _zsh_value(place: Place) -> str:
-    takes = [",", *place.takes] if place.is_list and place.takes else place.takes
-    action = f"_asrkit_takes {' '.join(takes)}" if takes else ""
+    action = f"_asrkit_takes {_takes(place)}" if place.takes else ""
     return f":{_zsh_escaped(place.metavar)}: {action}"
 
 
@@ -172,17 +175,9 @@ def _fish(root: Command) -> Mapping[str, str]:
 
 
 def _fish_takes(place: Place) -> list[str]:
-    if not place.takes:
-        return []
-    words = [take for take in place.takes if not take.startswith("@")]
-    kinds = [take for take in place.takes if take.startswith("@")]
-    if place.is_list:
-        parts = [f"__fish_append , {' '.join(words)}"] if words else []
-        parts += [f"__asrkit_takes {' '.join(kinds)}"] if kinds else []
-        return [f"-a '({'; '.join(parts)})'"]
-    return (
-        [f"-a '(__asrkit_takes {' '.join(place.takes)})'"] if kinds else [f"-a '{' '.join(words)}'"]
-    )
+    is_plain = not place.is_list and not any(take.startswith("@") for take in place.takes)
+    words = _takes(place) if is_plain else f"(__asrkit_takes {_takes(place)})"
+    return [f"-a '{words}'"] if place.takes else []
 
 
 def _fish_quoted(text: str) -> str:
@@ -192,15 +187,14 @@ def _fish_quoted(text: str) -> str:
 def _powershell(root: Command) -> Mapping[str, str]:
     cases = []
     for command in root.walk():
-        options = [
-            f"                {_doubled(name)} = {_powershell_takes(place)}"
-            for place in command.options
-            for name in place.names
-        ]
+        options = []
+        for place in command.options:
+            takes = _doubled(_takes(place)) if place.num_values else "$null"
+            options += [f"                {_doubled(name)} = {takes}" for name in place.names]
         cases += [
             f"        {_doubled(command.name)} = @{{",
             f"            Commands = {_array(below.path[-1] for below in command.commands)}",
-            f"            Operands = {_array(' '.join(p.takes) for p in command.operands)}",
+            f"            Operands = {_array(map(_takes, command.operands))}",
             f"            Repeats = ${str(_repeats(command)).lower()}",
             "            Options = @{",
             *options,
@@ -209,11 +203,6 @@ def _powershell(root: Command) -> Mapping[str, str]:
         ]
     kinds = [f"        {_doubled(kind)} = {_array(found)}" for kind, found in suffixes().items()]
     return {"CASES": "\n".join(cases), "SUFFIXES": "\n".join(kinds)}
-
-
-def _powershell_takes(place: Place) -> str:
-    takes = [",", *place.takes] if place.is_list and place.takes else place.takes
-    return _doubled(" ".join(takes)) if place.num_values else "$null"
 
 
 def _array(words: Iterable[str]) -> str:
