@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import signal
+import sys
 import threading
 from types import FrameType
 
-from asrkit.cli.app import app
+from asrkit.cli.words import QUESTION, answer
 
 _RETRY_SECONDS = 0.02
 
 
 def main() -> None:
-    """Run the command line and exit with its code."""
+    """Run the command line and exit with its code, or answer a shell that completes one."""
+    if sys.argv[1:2] == [QUESTION] and len(sys.argv) > 2:
+        sys.stdout.write("".join(f"{word}\n" for word in answer(sys.argv[2], sys.argv[3:])))
+        return
+    from asrkit.cli.app import app
+
     signal.signal(signal.SIGINT, _interrupt)
     app()
 

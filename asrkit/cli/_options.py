@@ -187,7 +187,7 @@ LmBeta = Annotated[
     float | None,
     typer.Option(
         metavar="X",
-        help="Score of every word.",
+        help="Added to the score for every word.",
         show_default="its own",
         rich_help_panel=_DECODING,
     ),
@@ -214,7 +214,7 @@ MaxNewTokens = Annotated[
     typer.Option(
         min=1,
         metavar="N",
-        help="Tokens of the text of a piece at most.",
+        help="Most tokens in the text of one piece.",
         show_default="the model's own",
         rich_help_panel=GENERATION,
     ),
@@ -280,6 +280,7 @@ def format_option(names: str, default: str) -> Any:
         "--format",
         "-f",
         metavar="NAME[,NAME...]",
+        autocompletion=lambda: names.split(", "),
         help=f"{names}; several at once with -o DIR.",
         show_default=default,
         rich_help_panel=_OUTPUT,

@@ -16,6 +16,7 @@ from asrkit.cli._command import AsrkitCommand, AsrkitGroup, global_options, wher
 from asrkit.cli._console import Console
 from asrkit.cli.align import align
 from asrkit.cli.classify import classify
+from asrkit.cli.completion import completion
 from asrkit.cli.convert import app as convert
 from asrkit.cli.doctor import DoctorCommand, doctor
 from asrkit.cli.embed import embed
@@ -34,11 +35,19 @@ _ALIASES = {
     "--target-language": "--target-lang",
 }
 
+EXIT_CODES = {
+    ExitCode.OK: "all done",
+    ExitCode.CHECK_FAILED: "a check that was asked for failed",
+    ExitCode.USAGE: "usage error",
+    ExitCode.SOME_FAILED: "some inputs failed",
+    ExitCode.NOTHING_DONE: "nothing could be done",
+    ExitCode.OFFLINE: "not in the cache and offline",
+    ExitCode.INTERRUPTED: "interrupted",
+}
 EPILOG = (
     "Any option can stand in the environment (ASRKIT_BATCH_SIZE for --batch-size) or in "
     "asrkit.toml; --no-FLAG undoes a flag that does. "
-    "Exit codes: 0 all done, 1 a check that was asked for failed, 2 usage error, 3 some inputs "
-    "failed, 4 nothing could be done, 5 not in the cache and offline, 130 interrupted."
+    f"Exit codes: {', '.join(f'{code:d} {text}' for code, text in EXIT_CODES.items())}."
 )
 
 
@@ -157,3 +166,6 @@ app.add_typer(convert, name="convert", epilog=EPILOG)
 app.add_typer(models, name="models", epilog=EPILOG)
 app.command(cls=AsrkitCommand, epilog=EPILOG)(eval_wer)
 app.command(cls=DoctorCommand, epilog=EPILOG)(doctor)
+app.command(cls=AsrkitCommand, epilog=EPILOG)(completion)
+for command in (*convert.registered_commands, *models.registered_commands):
+    command.epilog = EPILOG

@@ -75,15 +75,17 @@ def embed(
         Path | None,
         typer.Option(
             metavar="TRIALS",
-            help="Score the trials of a file: enroll test [target|nontarget] lines. With labels "
-            "the equal error rate and detection cost follow.",
+            help="Score the trials of a file, lines of two recordings: enroll test. Where target "
+            "or nontarget follows, the equal error rate and detection cost are said too.",
             rich_help_panel=_COMPARE,
         ),
     ] = None,
     compare: Annotated[
         tuple[str, str] | None,
         typer.Option(
-            metavar="A B", help="Score two recordings; 1 is the same.", rich_help_panel=_COMPARE
+            metavar="AUDIO AUDIO",
+            help="Score two recordings; 1 is the same.",
+            rich_help_panel=_COMPARE,
         ),
     ] = None,
     similar: Annotated[

@@ -33,6 +33,7 @@ _DECODE = DecodingOptions()
 _OPTIONS = EvaluateOptions()
 _TABLES = TableOptions()
 _SCORING, _CERTAINTY, _CHECKS = "Scoring", "Certainty", "Checks"
+_REPORTS = "text, json, csv, html, junit, github, markdown"
 _OUTPUT, _TRANSCRIBING = "Output", "Transcribing (with --model)"
 
 
@@ -97,7 +98,8 @@ def eval_wer(
         typer.Option(
             "--normalizer",
             "-n",
-            metavar="NAME[,NAME...]",
+            metavar="NAME|FILE[,...]",
+            autocompletion=lambda: ["none", "basic", "english"],
             help="none, basic (case, punctuation, NFKC), english (of Whisper, extra english), "
             "FILE.tsv (from<TAB>to), FILE.py:function (runs it).",
             show_default="none",
@@ -148,7 +150,10 @@ def eval_wer(
     confidence: Annotated[
         float,
         typer.Option(
-            "--ci", metavar="PERCENT", help="Level of intervals.", rich_help_panel=_CERTAINTY
+            "--ci",
+            metavar="PERCENT",
+            help="Confidence level of the intervals.",
+            rich_help_panel=_CERTAINTY,
         ),
     ] = _OPTIONS.confidence,
     bootstrap: Annotated[
@@ -156,13 +161,13 @@ def eval_wer(
         typer.Option(
             min=0,
             metavar="N",
-            help="Corpora drawn for intervals; 0 leaves them out.",
+            help="Samples drawn for the intervals; 0 leaves intervals out.",
             rich_help_panel=_CERTAINTY,
         ),
     ] = _OPTIONS.bootstrap,
     seed: Annotated[
         int,
-        typer.Option(min=0, metavar="N", help="Of the drawing.", rich_help_panel=_CERTAINTY),
+        typer.Option(min=0, metavar="N", help="Seed of the drawing.", rich_help_panel=_CERTAINTY),
     ] = _OPTIONS.seed,
     resample: Annotated[
         str | None,
@@ -212,7 +217,8 @@ def eval_wer(
             "--format",
             "-f",
             metavar="NAME[,NAME...]",
-            help="text, json, csv, html, junit, github, markdown; several at once with -o DIR.",
+            autocompletion=lambda: _REPORTS.split(", "),
+            help=f"{_REPORTS}; several at once with -o DIR.",
             show_default="the suffix of -o, or text",
             rich_help_panel=_OUTPUT,
         ),

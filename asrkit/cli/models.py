@@ -24,6 +24,8 @@ Sources = Annotated[list[str], typer.Argument(metavar="SOURCE...", help="Hub ids
 def list_(cache_dir: opt.CacheDir = _MODEL.cache_dir, as_json: opt.AsJson = False) -> None:
     """List the models at hand: embedded ones, and those in the cache.
 
+    Prints a row for each: what --model takes, where it is, its architecture, its size.
+
     Examples:
       asrkit models list
     """
@@ -50,6 +52,8 @@ def info(
     as_json: opt.AsJson = False,
 ) -> None:
     """Say what a model is: family, size, vocabulary, labels, languages, licence.
+
+    Its files are fetched where they are not on this disk; nothing is loaded.
 
     Examples:
       asrkit models info demo-en
@@ -92,6 +96,8 @@ def download(
 ) -> None:
     """Fetch models from the Hub into the cache, and print where they are.
 
+    What is in the cache already is not fetched again. Commands then work with --offline.
+
     Examples:
       asrkit models download facebook/wav2vec2-base-960h
     """
@@ -109,7 +115,9 @@ def path(
     cache_dir: opt.CacheDir = _MODEL.cache_dir,
     as_json: opt.AsJson = False,
 ) -> None:
-    """Print the folder of a model that is on this disk; opens no connection.
+    """Print the folder of a model that is on this disk.
+
+    Opens no connection; exits with 5 if the model is not in the cache.
 
     Examples:
       ls "$(asrkit models path demo-en)"

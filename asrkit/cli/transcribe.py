@@ -102,7 +102,7 @@ def transcribe(
     hotword_weight: Annotated[
         float,
         typer.Option(
-            metavar="X", help="Score of each hotword in a text.", rich_help_panel=_DECODING
+            metavar="X", help="Added to the score for each hotword.", rich_help_panel=_DECODING
         ),
     ] = _DECODE.hotword_weight,
     n_best: Annotated[
