@@ -21,7 +21,12 @@ _VARIABLES = {
     "HF_ENDPOINT": "Address of a mirror of the Hub.",
     "HF_TOKEN": "Token for models that ask for one.",
 }
-_FILES = {
+_SETTINGS = {
+    "asrkit.toml": "Settings of a project, found upward from the working directory; "
+    "[tool.asrkit] in pyproject.toml will do too.",
+    "~/.config/asrkit/config.toml": "Settings of a user; XDG_CONFIG_HOME puts it elsewhere.",
+}
+_CACHE = {
     "~/.cache/huggingface/hub": "Models from the Hub, shared with other programs; --cache-dir, "
     "HF_HUB_CACHE or HF_HOME put them elsewhere.",
 }
@@ -48,7 +53,7 @@ def man_page(command: Command, root: Command, date: str) -> str:
         "OPTIONS": _options(command.options),
         "EXIT STATUS": _table((f"{code:d}", f"{text}.") for code, text in EXIT_CODES.items()),
         "ENVIRONMENT": _environment(command),
-        "FILES": _table(_FILES.items() if _uses_cache(command) else ()),
+        "FILES": _table((_SETTINGS | (_CACHE if _uses_cache(command) else {})).items()),
         "EXAMPLES": _examples(command, root),
         "SEE ALSO": [_see_also(command, root)],
     }
