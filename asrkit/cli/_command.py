@@ -213,6 +213,8 @@ def read_settings(ctx: Any, config: Config) -> None:
     Raises:
         UsageError: a key or table that no command has, or a value of another type.
     """
+    if not config.files:
+        return
     words: Table = ()
     above = ctx
     while above.parent is not None:
