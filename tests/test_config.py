@@ -27,6 +27,7 @@ def project(tmp_path, monkeypatch) -> Path:
     folder.mkdir()
     monkeypatch.chdir(folder)
     (folder / "a.wav").write_bytes(b"")
+    monkeypatch.setattr("typer.testing._get_command", lambda app: ROOT)  # built once
     return folder
 
 
