@@ -27,6 +27,7 @@ def project(tmp_path, monkeypatch) -> Path:
     folder.mkdir()
     monkeypatch.chdir(folder)
     (folder / "a.wav").write_bytes(b"")
+    monkeypatch.setattr("typer.testing._get_command", lambda app: ROOT)  # built once
     return folder
 
 
@@ -378,8 +379,21 @@ def test_variables_are_named_after_options_but_where_a_name_means_something_else
 
     assert {key: named[key] for key in named if named[key] != expected[key]} == {
         (("eval-wer",), "model"): "ASRKIT_EVAL_WER_MODEL",
+        (("eval-wer",), "resume"): "ASRKIT_EVAL_WER_RESUME",
         (("convert", "checkpoint"), "dtype"): "ASRKIT_CONVERT_DTYPE",
     }
+
+
+def test_name_is_a_flag_a_number_or_a_text_in_all_commands_alike():
+    kinds: dict[str, set[str]] = {}
+    for command in TREE.values():
+        for name in options_of(command).keys() - command.own:
+            option = options_of(command)[name]
+            is_number = option.type.name.startswith(("int", "float"))
+            kind = "flag" if option.is_flag else "number" if is_number else "text"
+            kinds.setdefault(name, set()).add(kind)
+
+    assert {name: found for name, found in kinds.items() if len(found) > 1} == {}
 
 
 def test_name_that_means_something_else_is_not_set_for_all_commands(project):
