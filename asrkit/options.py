@@ -418,6 +418,27 @@ class ConvertOptions:
 
 
 @dataclass(frozen=True)
+class TranscriptOptions:
+    """How a transcript changes on the way from one format to another.
+
+    Attributes:
+        shift: seconds added to all times, after they were scaled; may be negative.
+        scale: what all times are multiplied by.
+        segments: how words become segments anew; None keeps the segments and lines that there are.
+    """
+
+    shift: float = 0.0
+    scale: float = 1.0
+    segments: SegmentOptions | None = None
+
+    def __post_init__(self) -> None:
+        if not -1e7 <= self.shift <= 1e7:
+            raise UsageError(f"a shift of {self.shift:g} s is longer than any recording")
+        if not 0.001 <= self.scale <= 1000:
+            raise UsageError(f"a scale of {self.scale:g}, expected 0.001 to 1000")
+
+
+@dataclass(frozen=True)
 class TableOptions:
     """Where references and hypotheses stand in their files.
 

@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 from asrkit.cli._command import leaves, options_of
 from asrkit.cli.app import app
 from asrkit.config import WRITTEN, read_config
+from asrkit.options import TranscribeOptions
 
 ROOT = typer.main.get_command(app)
 TREE = dict(leaves(ROOT))
@@ -136,7 +137,7 @@ def test_no_config_reads_no_file_wherever_it_stands(place, project, monkeypatch)
         *["--no-config"] * (place == "before"), *line, *["--no-config"] * (place == "after")
     )
 
-    assert "batch_size=8" in result.stderr
+    assert f"batch_size={TranscribeOptions().batch_size}" in result.stderr
 
 
 def test_help_reads_no_file(project):
@@ -300,7 +301,7 @@ def test_file_of_somebody_else_is_not_read(project, monkeypatch):
 
     assert "note: " in said
     assert "belongs to somebody else" in said
-    assert "batch_size=8" in said
+    assert f"batch_size={TranscribeOptions().batch_size}" in said
 
 
 def test_folder_that_was_removed_has_no_project(tmp_path, monkeypatch):
@@ -349,8 +350,8 @@ def sample(option) -> tuple[str, object]:
         return "1", 1
     if option.nargs == 2:
         return "a b", ("a", "b")
-    text = "5" if option.name == "shard_size" else "x"
-    value = 5 if option.name == "shard_size" else text
+    text = "5" if option.name in ("scale", "shard_size") else "x"
+    value = 5 if text == "5" else text
     return text, (value,) if option.multiple else value
 
 

@@ -18,7 +18,7 @@ import typer
 
 from asrkit import __version__
 from asrkit.cli._progress import Bar, JsonLines, State
-from asrkit.errors import AsrkitError, ExitCode, OutputError
+from asrkit.errors import AsrkitError, ExitCode, InputError, OutputError
 from asrkit.options import ModelOptions
 
 if TYPE_CHECKING:
@@ -244,18 +244,33 @@ class Console:
             render: gives the text of a result in the format of a name.
             results: calls `advance` while it works.
         """
+        with self.progress(inputs):
+            self.write_each(inputs, target, render, results)
+        self.summary()
+
+    def write_each(
+        self,
+        inputs: Sequence[AudioInput | FailedInput],
+        target: Target,
+        render: Callable[[Any, str], str],
+        results: Iterable[Any],
+    ) -> None:
+        """As `write_results`, without progress and summary."""
         from asrkit.inputs import FailedInput
 
-        with target.open(inputs, render) as write, self.progress(inputs):
+        with target.open(inputs, render) as write:
             for index, result in enumerate(results):
-                write(index, result)
+                try:
+                    write(index, result)
+                except InputError as error:  # a format cannot hold it
+                    self.failure(error)
+                    continue
                 if isinstance(result, FailedInput):
                     self.failure(result.error)
                     continue
                 self.num_done += 1
                 for warning in getattr(result, "warnings", ()):
                     self.warning(f"{result.source}: {warning}")
-        self.summary()
 
     @contextmanager
     def progress(self, inputs: Sequence[AudioInput | FailedInput]) -> Iterator[Console]:
