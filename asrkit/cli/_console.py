@@ -176,6 +176,36 @@ class Console:
         self.summary()
 
     @contextmanager
+    def stages(self) -> Iterator[Callable[[str, float], None]]:
+        """Show what is being done and how much of it, from 0 to 1; only on a terminal."""
+        if self.is_quiet or not sys.stderr.isatty():
+            yield lambda what, done: None
+            return
+        from rich.console import Console as RichConsole
+        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn("{task.percentage:>3.0f} %"),
+            TextColumn("ETA"),
+            TimeRemainingColumn(),
+        )
+        with Progress(*columns, console=RichConsole(stderr=True), transient=True) as progress:
+            task = progress.add_task("", total=1.0)
+
+            def show(what: str, done: float) -> None:
+                if what != progress.tasks[0].description:
+                    progress.reset(task, description=what)
+                progress.update(task, completed=done)
+
+            self._progress = progress
+            try:
+                yield show
+            finally:
+                self._progress = None
+
+    @contextmanager
     def progress(self, inputs: Sequence[AudioInput | FailedInput]) -> Iterator[Console]:
         """Show how much of the audio is done; only on a terminal."""
         self._started = time.monotonic()

@@ -25,14 +25,14 @@ from numpy.typing import DTypeLike, NDArray
 
 from asrkit.ctc import lm as language_models
 from asrkit.ctc.arpa import BEGIN, END, UNKNOWN
-from asrkit.errors import InputError, UsageError
+from asrkit.errors import InputError
+from asrkit.options import pruning_limits
 
-MAX_ORDER = 5
 ARPA_NAME = "lm.arpa"
 
 _SPECIAL = (UNKNOWN, BEGIN, END)  # the first rows of order 1
 _UNKNOWN, _BEGIN, _END = range(3)
-_MARKERS = frozenset({*_SPECIAL, "<UNK>"})
+MARKERS = frozenset({*_SPECIAL, "<UNK>"})
 _NEVER = -99.0  # log10: <s> is a context and no outcome
 _DEFAULT_DISCOUNTS = (0.0, 0.5, 1.0, 1.5)  # where a text is too small to estimate them, as in lmplz
 
@@ -91,8 +91,6 @@ def write_arpa(
     Source: Chen and Goodman 1999, An Empirical Study of Smoothing Techniques, section 3; the
     boundaries, the unknown word and pruning as in Heafield et al. 2013 (lmplz).
     """
-    if not 1 <= order <= MAX_ORDER:
-        raise UsageError(f"order {order}, expected 1 to {MAX_ORDER}")
     limits = pruning_limits(order, prune)
     with ExitStack() as stack:
 
@@ -154,26 +152,8 @@ def build_directory(
     path = Path(directory, ARPA_NAME)
     path.parent.mkdir(parents=True, exist_ok=True)
     made = write_arpa(sentences, path, order=order, prune=prune)
-    language_models.write_directory(
-        path.parent, path, unigrams=made.words, alpha=alpha, beta=beta
-    )
+    language_models.write_directory(path.parent, path, unigrams=made.words, alpha=alpha, beta=beta)
     return made
-
-
-def pruning_limits(order: int, prune: Sequence[int]) -> list[int]:
-    """A limit for each order.
-
-    Raises:
-        UsageError: too many of them, a negative one, or one below that of the order before.
-    """
-    limits = [*prune, *[prune[-1] if prune else 0] * (order - len(prune))]
-    if len(prune) > order or sorted(limits) != limits or min(limits) < 0:
-        raise UsageError(
-            f"pruning by {' '.join(map(str, prune))}, expected at most {order} counts that do not "
-            "fall",
-            hint="0,0,1 leaves out trigrams, and longer ones, that occur once",
-        )
-    return limits
 
 
 class _Column:
@@ -186,7 +166,7 @@ class _Column:
         self._dtype = dtype
 
     def append(self, values: NDArray[Any]) -> None:
-        data = memoryview(np.ascontiguousarray(values, self._dtype)).cast("B")
+        data = np.ascontiguousarray(values, self._dtype).view(np.uint8).data
         self._file.seek(0, 2)
         while data:
             data = data[self._file.write(data) :]
@@ -195,7 +175,7 @@ class _Column:
     def read(self, start: int, stop: int) -> NDArray[Any]:
         """Rows from start to stop; fewer at the end."""
         values = np.empty(max(0, min(stop, self.size) - start), self._dtype)
-        data = memoryview(values).cast("B")
+        data = values.view(np.uint8).data
         self._file.seek(start * self._dtype.itemsize)
         while data:
             data = data[self._file.readinto(data) :]  # type: ignore[attr-defined]  # a raw file
@@ -310,8 +290,8 @@ def _read(sentences: Iterable[str], tokens: _Column, order: int) -> tuple[list[s
         words = sentence.split()
         if not words:
             continue
-        if not _MARKERS.isdisjoint(words):
-            marker = min(_MARKERS.intersection(words))
+        if not MARKERS.isdisjoint(words):
+            marker = min(MARKERS.intersection(words))
             raise InputError(
                 f"{marker} in the text {sentence[:40]!r}, expected words",
                 hint="sentences are marked by the model itself",
@@ -355,7 +335,7 @@ def _count(
     for low, high in pairwise(bounds):
         on_progress("counting n-grams", low / num_words)
         words = _histories(tokens, low, high, len(tables))
-        rows = words[0].astype(np.uint64)  # of the n-gram that ends at each place, n from 1 on
+        ends = words[0].astype(np.uint64)  # row of the n-gram that ends at each place, n from 1 on
         first_row, counts = low, frequencies[low:high]
         for n, table in enumerate(tables, start=1):
             is_kept = counts > limits[n - 1]
@@ -367,14 +347,14 @@ def _count(
             is_inside = words[n - 1] != _BEGIN  # else nothing comes before it
             words = [word[is_inside] for word in words]
             keys, inverse, counts_of_longer = np.unique(
-                rows[is_inside] << _SHIFT | words[n], return_inverse=True, return_counts=True
+                ends[is_inside] << _SHIFT | words[n], return_inverse=True, return_counts=True
             )
             suffixes = (keys >> _SHIFT).astype(np.int64) - first_row
             num_before = np.bincount(suffixes, minlength=len(counts))
             table.append(np.where(num_before, num_before, counts), is_kept)
             first_row, counts = tables[n].keys.size, counts_of_longer
             tables[n].keys.append(keys)
-            rows = (inverse + first_row).astype(np.uint64)
+            ends = (inverse + first_row).astype(np.uint64)
     return frequencies
 
 

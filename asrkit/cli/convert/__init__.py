@@ -5,10 +5,12 @@ from __future__ import annotations
 import typer
 
 from asrkit.cli.convert.checkpoint import checkpoint
+from asrkit.cli.convert.lm import lm
 
 app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode="rich",
-    help="Convert checkpoints.",
+    help="Convert checkpoints, transcripts and language models.",
 )
 app.command()(checkpoint)
+app.command()(lm)
