@@ -37,7 +37,7 @@ _NEVER = -99.0  # log10: <s> is a context and no outcome
 _DEFAULT_DISCOUNTS = (0.0, 0.5, 1.0, 1.5)  # where a text is too small to estimate them, as in lmplz
 
 _BLOCK = 1 << 19  # rows in memory at once
-_LINES = 1 << 15  # n-grams that are written at once
+_LINES = 16  # rows in memory for each n-gram in text
 _SHIFT, _MASK = np.uint64(32), np.uint64(0xFFFFFFFF)
 _OF_CONTEXT = np.dtype([("total", np.float64), ("backoff", np.float64)])
 
@@ -300,7 +300,7 @@ def _read(sentences: Iterable[str], tokens: _Column, order: int) -> tuple[list[s
         buffer.extend([numbers[word] for word in words])
         buffer.append(_END)
         num_sentences += 1
-        if len(buffer) > _BLOCK:
+        if len(buffer) > tokens.block:
             tokens.append(np.frombuffer(buffer, np.uintc))
             buffer = array("I")
     if not num_sentences:
@@ -475,9 +475,10 @@ def _write(
         file.writelines(f"ngram {n}={size}\n" for n, size in enumerate(sizes, start=1))
         for n, table in enumerate(tables, start=1):
             file.write(f"\n\\{n}-grams:\n")
-            for start in range(0, table.counts.size, _LINES):
+            step = table.counts.block // _LINES + 1
+            for start in range(0, table.counts.size, step):
                 on_progress("writing", written / sum(num_ngrams))
-                rows = (start, start + _LINES)
+                rows = (start, start + step)
                 is_kept = table.is_kept.read(*rows)
                 ids = _words(tables[:n], *rows)[is_kept]
                 texts = map(" ".join, names[ids].tolist())

@@ -20,7 +20,7 @@ from asrkit.ctc.alphabet import FILE_NAME
 from asrkit.ctc.beam import BeamDecoder
 from asrkit.ctc.estimate import ARPA_NAME, MARKERS, Estimate, Progress, write_arpa
 from asrkit.ctc.lm import LanguageModel
-from asrkit.errors import CheckpointError, InputError, UsageError
+from asrkit.errors import CheckpointError, InputError, MissingExtraError, UsageError
 from asrkit.inputs import FailedInput
 from asrkit.options import ConvertLmOptions
 from asrkit.outputs import open_folder
@@ -250,9 +250,9 @@ def _unpack(source: Path, file: Path, given: frozenset[str] | None) -> set[str]:
         copy.writelines(_chunks(source, _CHUNK))
     try:
         words = LanguageModel.from_file(file, unigrams=given).unigrams
-    except CheckpointError as error:
-        message = error.message.replace(str(file), str(source))
-        raise CheckpointError(message, hint=error.hint) from error
+    except (CheckpointError, MissingExtraError) as error:
+        error.message = error.message.replace(str(file), str(source))
+        raise
     if words is None:
         raise UsageError(
             f"{source}: a KenLM binary, which does not list its words",
