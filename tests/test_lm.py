@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import random
 
 import numpy as np
 import pytest
@@ -15,7 +14,7 @@ from asrkit.ctc.alphabet import Alphabet
 from asrkit.ctc.arpa import ArpaModel
 from asrkit.ctc.beam import BeamDecoder
 from asrkit.ctc.lm import LanguageModel, native_module, write_directory
-from asrkit.errors import AsrkitError, CheckpointError, InputError, MissingExtraError, UsageError
+from asrkit.errors import AsrkitError, CheckpointError, MissingExtraError, UsageError
 
 ARPA = """# any comment
 \\data\\

@@ -18,7 +18,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from itertools import count, pairwise
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
@@ -100,8 +100,8 @@ def write_arpa(
 
         tokens = column(np.uint32)
         words, num_sentences = _read(sentences, tokens, order)
-        tables = [_Table(column) for _ in range(order)]
-        frequencies = _count(tokens, len(words), tables, limits, on_progress)
+        tables = [_Table(column, limit) for limit in limits]
+        frequencies = _count(tokens, len(words), tables, on_progress)
         num_rows = sum(table.counts.size for table in tables)
         num_done, defaults = 0, []
         for n, table in enumerate(tables, start=1):
@@ -218,6 +218,7 @@ class _Table:
 
     Attributes:
         column: makes a column.
+        limit: n-grams that occur as often or less are pruned.
         keys: row of the suffix << 32 | first word. Order 1 has none: its rows are the words.
         counts: how often it occurs if it is of the highest order or begins a sentence, else how
             many words were seen before it: the adjusted counts of Kneser and Ney.
@@ -229,6 +230,7 @@ class _Table:
     """
 
     column: Callable[[DTypeLike], _Column]
+    limit: int
     keys: _Column = field(init=False)
     counts: _Column = field(init=False)
     is_kept: _Column = field(init=False)
@@ -244,9 +246,12 @@ class _Table:
         self.probabilities = self.column(np.float64)
         self.as_context = self.column(_OF_CONTEXT)
 
-    def append(self, counts: Ints, is_kept: NDArray[np.bool_]) -> None:
-        """Add rows."""
-        self.counts.append(counts)
+    def append(self, counts: Ints, num_before: Ints) -> None:
+        """Add rows: how often each occurs, and how many words were seen before it."""
+        is_kept = counts > self.limit
+        if not self.keys.size:
+            is_kept[: len(_SPECIAL)] = True
+        self.counts.append(np.where(num_before, num_before, counts))
         self.is_kept.append(is_kept)
 
     def suffixes(self, start: int, stop: int) -> tuple[Ints, Ints]:
@@ -313,14 +318,12 @@ def _count(
     tokens: _Column,
     num_words: int,
     tables: Sequence[_Table],
-    limits: Sequence[int],
     on_progress: Progress,
 ) -> Ints:
     """Count the n-grams of all orders.
 
-    The last words are divided into ranges that occur about a block's times. All n-grams that end in
-    words of one range are counted in memory, from the shortest on: each longer one is a row of the
-    shorter one with a word before it.
+    Rows of order 2 and above come in parts that are counted in memory, each from the shortest
+    n-grams on: a longer one is a row of a shorter one with a word before it.
 
     Returns:
         (V,) how often each word occurs.
@@ -329,43 +332,73 @@ def _count(
     for rows in tokens.ranges():
         frequencies += np.bincount(tokens.read(*rows), minlength=num_words)
     frequencies[_BEGIN] = 0
-    part = np.cumsum(frequencies) // tokens.block
-    bounds = [_END, *(np.flatnonzero(np.diff(part[_END:])) + _END + 1).tolist(), num_words]
-    tables[0].append(np.zeros(_END, np.int64), np.ones(_END, np.bool_))  # never counted
-    for low, high in pairwise(bounds):
-        on_progress("counting n-grams", low / num_words)
-        words = _histories(tokens, low, high, len(tables))
+    num_before = np.zeros(num_words, np.int64)  # words that were seen before each word
+    for part in _parts(tokens, frequencies) if len(tables) > 1 else ():
+        on_progress("counting n-grams", part.low / num_words)
+        words = _histories(tokens, part, len(tables))
         ends = words[0].astype(np.uint64)  # row of the n-gram that ends at each place, n from 1 on
-        first_row, counts = low, frequencies[low:high]
-        for n, table in enumerate(tables, start=1):
-            is_kept = counts > limits[n - 1]
-            if n == 1:
-                is_kept |= np.arange(low, high) == _END
-            if n == len(tables):
-                table.append(counts, is_kept)
-                break
-            is_inside = words[n - 1] != _BEGIN  # else nothing comes before it
+        first_row, counts = 0, frequencies[:0]
+        for n, table in enumerate(tables[1:], start=2):
+            is_inside = words[n - 2] != _BEGIN  # else nothing comes before it
             words = [word[is_inside] for word in words]
-            keys, inverse, counts_of_longer = np.unique(
-                ends[is_inside] << _SHIFT | words[n], return_inverse=True, return_counts=True
+            keys, inverse, counts_here = np.unique(
+                ends[is_inside] << _SHIFT | words[n - 1], return_inverse=True, return_counts=True
             )
             suffixes = (keys >> _SHIFT).astype(np.int64) - first_row
-            num_before = np.bincount(suffixes, minlength=len(counts))
-            table.append(np.where(num_before, num_before, counts), is_kept)
-            first_row, counts = tables[n].keys.size, counts_of_longer
-            tables[n].keys.append(keys)
+            if n == 2:
+                num_before += np.bincount(suffixes, minlength=num_words)
+            else:
+                tables[n - 2].append(counts, np.bincount(suffixes, minlength=len(counts)))
+            first_row, counts = table.keys.size, counts_here
+            table.keys.append(keys)
             ends = (inverse + first_row).astype(np.uint64)
+        tables[-1].append(counts, np.zeros_like(counts))
+    tables[0].append(frequencies, num_before)
     return frequencies
 
 
-def _histories(tokens: _Column, low: int, high: int, length: int) -> list[NDArray[np.uint32]]:
-    """Where a word from low to high stands: that word, the word before it, and so on."""
+class _Part(NamedTuple):
+    """N-grams whose last word is from low to high, and the word before from first to last."""
+
+    low: int
+    high: int
+    first: int
+    last: int
+
+
+def _parts(tokens: _Column, frequencies: Ints) -> Iterator[_Part]:
+    """All n-grams in the order of rows, in parts that occur about a block's times."""
+    for low, high in _divide(frequencies[_END:], tokens.block):
+        part = _Part(low + _END, high + _END, 0, len(frequencies))
+        if frequencies[part.low] <= tokens.block:
+            yield part
+            continue
+        before = np.zeros(len(frequencies), np.int64)
+        for start, stop in tokens.ranges():
+            block = tokens.read(max(start - 1, 0), stop)
+            before += np.bincount(block[:-1][block[1:] == part.low], minlength=len(before))
+        for first, last in _divide(before, tokens.block):
+            yield part._replace(first=first, last=last)
+
+
+def _divide(counts: Ints, size: int) -> Iterator[tuple[int, int]]:
+    """Ranges that add up to about a size; what is larger by itself is a range by itself."""
+    large = np.flatnonzero(counts > size)
+    steps = np.flatnonzero(np.diff(np.cumsum(counts) // size)) + 1
+    bounds = np.unique(np.concatenate([[0, len(counts)], large, large + 1, steps]))
+    return pairwise(bounds.tolist())
+
+
+def _histories(tokens: _Column, part: _Part, length: int) -> list[NDArray[np.uint32]]:
+    """Where n-grams of a part end: their last word, the word before it, and so on."""
     found: list[list[NDArray[np.uint32]]] = [[] for _ in range(length)]
     for start, stop in tokens.ranges():
         first = max(start, length)  # what comes before is filling
         block = tokens.read(first - length, stop)
-        places = np.flatnonzero((block >= low) & (block < high))
+        places = np.flatnonzero((block >= part.low) & (block < part.high))
         places = places[places >= length]
+        before = block[places - 1]
+        places = places[(before >= part.first) & (before < part.last)]
         for back, words in enumerate(found):
             words.append(block[places - back])
     return [np.concatenate(words) for words in found]
