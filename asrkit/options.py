@@ -425,6 +425,9 @@ class ConvertLmOptions:
 
     def __post_init__(self) -> None:
         pruning_limits(self.order, self.prune)
+        for name in ("lm_alpha", "lm_beta"):
+            if not math.isfinite(getattr(self, name) or 0.0):
+                raise UsageError(f"{name} {getattr(self, name)} is not a number")
 
     @property
     def is_for_text(self) -> bool:

@@ -88,6 +88,7 @@ def test_only_the_model_rooms_import_torch(path):
         ["embed", "--help"],
         ["models", "info", "--help"],
         ["convert", "checkpoint", "--help"],
+        ["convert", "lm", "--help"],
         ["eval-wer", "--help"],
     ],
 )

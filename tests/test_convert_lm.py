@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
 import asrkit
-from asrkit.checkpoint import embedded_models
 from asrkit.cli.app import app
 from asrkit.ctc.lm import BINARY_MAGIC, LanguageModel
 from asrkit.models.wav2vec2 import Wav2Vec2ForSequenceClassification
@@ -21,7 +21,6 @@ from tests.test_lm import ARPA
 from tests.tiny import tiny_head, tiny_model
 
 CLIPS = Path(__file__).parents[1] / "examples"
-DEMO = embedded_models()["demo-en"]
 TEXT = """Set the alarm for twenty-five, please!
 Don’t set the lights in room 42.
 
@@ -132,11 +131,6 @@ def test_words_to_trust_can_be_given(model):
     assert unigrams() == ["AB"]
 
 
-def damaged(name, data):
-    Path(name).write_bytes(data)
-    return name
-
-
 @pytest.mark.parametrize(
     ("name", "data", "options", "code", "message"),
     [
@@ -156,6 +150,7 @@ def damaged(name, data):
         ("lm.bin", BINARY_MAGIC + b"?", [], 4, "lm.bin: "),
         ("x.arpa", None, ["--order", "2"], 2, "x.arpa is a language model"),
         ("text", None, ["--prune", "1,0"], 2, "pruning by 1,0"),
+        ("text", None, ["--lm-beta", "nan"], 2, "lm_beta nan is not a number"),
         ("text", None, ["--prune", "few"], 2, "'few' is no list of counts"),
         ("text", None, ["--unigrams", "none"], 2, "none: cannot be read as a list of words"),
         ("text", None, ["--tune", "none.tsv"], 4, "none.tsv"),
@@ -208,8 +203,8 @@ def test_tuning_keeps_the_weights_with_the_fewest_errors(monkeypatch):
 
     assert result.exit_code == 3, result.stderr  # one recording does not exist
     assert "none.wav" in result.stderr
-    table = [line.split() for line in result.stderr.splitlines() if line.endswith("%")]
-    rates = {(float(alpha), float(beta)): float(rate) for alpha, beta, rate, _ in table}
+    table = re.findall(r"alpha (.+)  beta (.+)  WER (.+) %", result.stderr)
+    rates = {(float(alpha), float(beta)): float(rate) for alpha, beta, rate in table}
     attrs = json.loads(Path("out/language_model/attrs.json").read_text())
     assert next(iter(rates)) == (0.5, 1.5)
     assert rates[attrs["alpha"], attrs["beta"]] == min(rates.values()) < max(rates.values())

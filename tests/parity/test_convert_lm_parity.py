@@ -58,7 +58,8 @@ def test_processor_with_lm_gives_the_same_text_and_score(tmp_path, record, name,
         logits = model(values.input_values).logits[0].detach().numpy()
         theirs = processor.decode(logits, n_best=3)
         assert ours.text == " ".join(theirs.text[0].split())
-        scores = [abs(a.lm_score - b) for a, b in zip(ours.alternatives, theirs.lm_score)]
+        pairs = zip(ours.alternatives, theirs.lm_score, strict=True)
+        scores = [abs(alternative.lm_score - score) for alternative, score in pairs]
         assert max(scores) < 1e-2
         record(f"{Path(name).name} order {order}", {"lm_score": max(scores)})
 

@@ -113,11 +113,11 @@ def lm(
 ) -> ExitCode:
     """Give a CTC model a language model, made of a text or given.
 
-    OUT holds a copy of the model and all that the language model needs: -m OUT uses both, and
-    transformers reads it as Wav2Vec2ProcessorWithLM. --lm OUT uses the language model with MODEL.
+    OUT holds a copy of the model with the language model in it, for -m OUT and for
+    transformers' Wav2Vec2ProcessorWithLM; --lm OUT adds it to the model itself.
 
-    A text is counted on disk, beside OUT, and may be larger than memory. Probabilities are those of
-    KenLM's lmplz: modified Kneser-Ney, interpolated.
+    Text becomes n-grams by modified Kneser-Ney smoothing, with the numbers of KenLM's
+    lmplz. It is counted on disk, beside OUT, and may be larger than memory.
 
     Examples:
       asrkit convert lm sentences.txt facebook/wav2vec2-base-960h with-lm
@@ -147,10 +147,7 @@ def lm(
             console.failure(failed.error)
 
     def show(trial: Trial) -> None:
-        if not console.num_done:
-            console.say(" alpha   beta    WER")
-        console.num_done += 1
-        console.say(f"{trial.alpha:6.3f} {trial.beta:6.3f} {_rate(trial.counts):>8}")
+        console.say(f"alpha {trial.alpha:.3f}  beta {trial.beta:.3f}  WER {_rate(trial.counts)}")
 
     with console.stages() as on_progress:
         done = convert_lm(
