@@ -153,6 +153,17 @@ def test_what_is_written_reads_back(tmp_path, order, engine):
     assert lm.unigrams == set(made.words) == set(words)
 
 
+def test_sentences_shorter_than_the_order_are_enough(tmp_path):
+    made = write_arpa(["a"], tmp_path / "x.arpa", order=5)
+
+    assert made.num_ngrams == (4, 2, 1, 0, 0)
+    model = ArpaModel(tmp_path / "x.arpa")
+    _, state = model.score(model.start_state(boundary=True), "a")
+    assert 10 ** model.score(state, END)[0] == pytest.approx(
+        0.5 + 0.5 * (0.5 + 0.5 * (0.25 + 1 / 6))
+    )
+
+
 def test_memory_does_not_grow_with_the_text(tmp_path):
     def peak(num):
         sentences, _ = make_text(num)

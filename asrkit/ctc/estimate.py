@@ -18,13 +18,14 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from itertools import count, pairwise
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from asrkit.ctc import lm as language_models
 from asrkit.ctc.arpa import BEGIN, END, UNKNOWN
+from asrkit.ctc.columns import Column
 from asrkit.errors import InputError
 from asrkit.options import pruning_limits
 
@@ -94,9 +95,9 @@ def write_arpa(
     limits = pruning_limits(order, prune)
     with ExitStack() as stack:
 
-        def column(dtype: DTypeLike) -> _Column:
+        def column(dtype: DTypeLike) -> Column:
             file = stack.enter_context(tempfile.TemporaryFile(dir=path.parent, buffering=0))
-            return _Column(file, np.dtype(dtype), block)
+            return Column(file, np.dtype(dtype), block)
 
         tokens = column(np.uint32)
         words, num_sentences = _read(sentences, tokens, order)
@@ -156,62 +157,6 @@ def build_directory(
     return made
 
 
-class _Column:
-    """Numbers of one kind in a file, one a row."""
-
-    def __init__(self, file: BinaryIO, dtype: np.dtype[Any], block: int) -> None:
-        self.block = block
-        self.size = 0
-        self._file = file
-        self._dtype = dtype
-
-    def append(self, values: NDArray[Any]) -> None:
-        data = np.ascontiguousarray(values, self._dtype).view(np.uint8).data
-        self._file.seek(0, 2)
-        while data:
-            data = data[self._file.write(data) :]
-        self.size += len(values)
-
-    def read(self, start: int, stop: int) -> NDArray[Any]:
-        """Rows from start to stop; fewer at the end."""
-        values = np.empty(max(0, min(stop, self.size) - start), self._dtype)
-        data = values.view(np.uint8).data
-        self._file.seek(start * self._dtype.itemsize)
-        while data:
-            data = data[self._file.readinto(data) :]  # type: ignore[attr-defined]  # a raw file
-        return values
-
-    def ranges(self) -> Iterator[tuple[int, int]]:
-        """Where each block starts and stops."""
-        starts = range(0, self.size, self.block)
-        return ((start, min(start + self.block, self.size)) for start in starts)
-
-    def take(self, rows: Ints) -> NDArray[Any]:
-        """Some rows, in any order."""
-        order = np.argsort(rows)
-        wanted = rows[order]
-        values = np.empty(len(rows), self._dtype)
-        first = 0
-        for start, stop in self.ranges():
-            last = int(np.searchsorted(wanted, stop))
-            values[order[first:last]] = self.read(start, stop)[wanted[first:last] - start]
-            first = last
-        return values
-
-    def find(self, values: NDArray[Any]) -> Ints:
-        """The rows of values that are there, where this column is sorted."""
-        order = np.argsort(values)
-        wanted = values[order]
-        rows = np.empty(len(values), np.int64)
-        first = 0
-        for start, stop in self.ranges():
-            block = self.read(start, stop)
-            last = int(np.searchsorted(wanted, block[-1], side="right"))
-            rows[order[first:last]] = start + np.searchsorted(block, wanted[first:last])
-            first = last
-        return rows
-
-
 @dataclass
 class _Table:
     """The n-grams of one order; a row of each column is one of them.
@@ -229,14 +174,14 @@ class _Table:
             the probability of a shorter n-gram.
     """
 
-    column: Callable[[DTypeLike], _Column]
+    column: Callable[[DTypeLike], Column]
     limit: int
-    keys: _Column = field(init=False)
-    counts: _Column = field(init=False)
-    is_kept: _Column = field(init=False)
-    contexts: _Column = field(init=False)
-    probabilities: _Column = field(init=False)
-    as_context: _Column = field(init=False)
+    keys: Column = field(init=False)
+    counts: Column = field(init=False)
+    is_kept: Column = field(init=False)
+    contexts: Column = field(init=False)
+    probabilities: Column = field(init=False)
+    as_context: Column = field(init=False)
 
     def __post_init__(self) -> None:
         self.keys = self.column(np.uint64)
@@ -249,7 +194,7 @@ class _Table:
     def append(self, counts: Ints, num_before: Ints) -> None:
         """Add rows: how often each occurs, and how many words were seen before it."""
         is_kept = counts > self.limit
-        if not self.keys.size:
+        if not self.keys.size:  # words, which these three are never pruned from
             is_kept[: len(_SPECIAL)] = True
         self.counts.append(np.where(num_before, num_before, counts))
         self.is_kept.append(is_kept)
@@ -264,7 +209,7 @@ class _Table:
         return sum(int(self.is_kept.read(*rows).sum()) for rows in self.is_kept.ranges())
 
 
-def _along(column: _Column, rows: Ints) -> NDArray[Any]:
+def _along(column: Column, rows: Ints) -> NDArray[Any]:
     """Some rows of a column, which ascend and lie close."""
     first = int(rows[0])
     values: NDArray[Any] = column.read(first, int(rows[-1]) + 1)[rows - first]
@@ -274,7 +219,7 @@ def _along(column: _Column, rows: Ints) -> NDArray[Any]:
 # ------------------------------------------------------------------------------------- counting
 
 
-def _read(sentences: Iterable[str], tokens: _Column, order: int) -> tuple[list[str], int]:
+def _read(sentences: Iterable[str], tokens: Column, order: int) -> tuple[list[str], int]:
     """Number the words of a text.
 
     Args:
@@ -315,7 +260,7 @@ def _read(sentences: Iterable[str], tokens: _Column, order: int) -> tuple[list[s
 
 
 def _count(
-    tokens: _Column,
+    tokens: Column,
     num_words: int,
     tables: Sequence[_Table],
     on_progress: Progress,
@@ -366,7 +311,7 @@ class _Part(NamedTuple):
     last: int
 
 
-def _parts(tokens: _Column, frequencies: Ints) -> Iterator[_Part]:
+def _parts(tokens: Column, frequencies: Ints) -> Iterator[_Part]:
     """All n-grams in the order of rows, in parts that occur about a block's times."""
     for low, high in _divide(frequencies[_END:], tokens.block):
         part = _Part(low + _END, high + _END, 0, len(frequencies))
@@ -389,7 +334,7 @@ def _divide(counts: Ints, size: int) -> Iterator[tuple[int, int]]:
     return pairwise(bounds.tolist())
 
 
-def _histories(tokens: _Column, part: _Part, length: int) -> list[NDArray[np.uint32]]:
+def _histories(tokens: Column, part: _Part, length: int) -> list[NDArray[np.uint32]]:
     """Where n-grams of a part end: their last word, the word before it, and so on."""
     found: list[list[NDArray[np.uint32]]] = [[] for _ in range(length)]
     for start, stop in tokens.ranges():
