@@ -89,6 +89,7 @@ def test_only_the_model_rooms_import_torch(path):
         ["models", "info", "--help"],
         ["convert", "checkpoint", "--help"],
         ["convert", "transcript", "--help"],
+        ["convert", "lm", "--help"],
         ["eval-wer", "--help"],
         ["doctor", "--help"],
         ["transcribe", "--batch-size", "none"],  # files of settings were read
