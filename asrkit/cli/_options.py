@@ -258,7 +258,7 @@ Threads = Annotated[
         min=1,
         metavar="N",
         envvar="ASRKIT_THREADS",
-        help="CPU threads of the model; all cores unless given.",
+        help="CPU threads of the model; all cores unless given. One more reads, and one decodes.",
         rich_help_panel=_RUN,
     ),
 ]
@@ -278,7 +278,7 @@ BatchSeconds = Annotated[
         metavar="SECONDS",
         envvar="ASRKIT_BATCH_SECONDS",
         help="Seconds of audio, padding included, that go through the model together at most.",
-        show_default="60 on a CPU, else 240",
+        show_default="30 on a CPU, else 240",
         rich_help_panel=_RUN,
     ),
 ]
