@@ -63,9 +63,9 @@ def is_quantized(config: Mapping[str, Any]) -> bool:
     if found != QUANTIZATION:
         method = found.get("quant_method") if isinstance(found, dict) else found
         raise CheckpointError(
-            f"config.json: quantization_config of quant_method {method!r} is not implemented as "
-            "it stands there",
-            hint="asrkit convert checkpoint SOURCE OUT --quantize int8, from the float weights",
+            f"config.json: quantization_config (quant_method {method!r}) is not the one that is "
+            "implemented, which 8-bit models made by asrkit have",
+            hint="asrkit convert checkpoint SOURCE OUT --quantize int8, of the weights in floats",
         )
     return True
 

@@ -36,7 +36,7 @@ class Conversion:
         source: what was converted.
         output: the folder.
         architecture: the class that config.json names.
-        dtype: of the largest tensor.
+        dtype: of the largest tensor; int8 of a quantized model.
         num_parameters: numbers in all tensors.
         num_bytes: of all files.
         difference: largest difference between what source and result say; None if not checked.
