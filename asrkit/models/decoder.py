@@ -35,7 +35,7 @@ from asrkit.models.layers import (
     sinusoidal_positions,
     valid_mask,
 )
-from asrkit.models.quantized import Int8Linear, side_by_side
+from asrkit.models.quantized import Int8Linear
 
 # Steps that a buffer has room for before it must be looked through, besides its own length.
 _ROOM = 16
@@ -101,13 +101,16 @@ def product(weight: Tensor, bias: Tensor | None, *, relu: bool = False, packed: 
 
 
 def linear(*layers: nn.Linear | Int8Linear, relu: bool = False, packed: bool) -> Product:
-    """Linear layers that read the same, as one `product` with their outputs side by side."""
-    if int8 := [layer for layer in layers if isinstance(layer, Int8Linear)]:
-        run = Int8Linear.joined(int8)
-        return (lambda x: run(x).relu_()) if relu else run
-    weight = side_by_side([layer.weight for layer in layers])
-    bias = side_by_side([layer.bias for layer in layers])
-    return product(weight, bias, relu=relu, packed=packed)
+    """Linear layers that read the same, as one `product` with their outputs side by side.
+
+    Weights of 8 bits become floats: with few rows there is nothing to gain from them.
+    """
+    floats = [layer.dequantized() if isinstance(layer, Int8Linear) else layer for layer in layers]
+    weights: list[Tensor] = [layer.weight for layer in floats]
+    biases: list[Tensor] = [layer.bias for layer in floats]
+    if len(floats) == 1:
+        return product(weights[0], biases[0], relu=relu, packed=packed)
+    return product(torch.cat(weights), torch.cat(biases), relu=relu, packed=packed)
 
 
 def _can_pack(weight: Tensor) -> bool:

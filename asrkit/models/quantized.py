@@ -1,7 +1,7 @@
 """Linear layers with weights of 8 bits: which they are, how they are stored, how they run.
 
 A weight is whole numbers from -127 to 127 and a scale for each of its outputs. Rows of activations
-are treated alike as they come, each with a scale of its own, so that a frame gets the numbers that
+become such numbers as they come, each row from its own least and largest, so that a frame gets what
 it gets alone. Their product is one of whole numbers, exact; the scales follow it.
 
 What is stored is laid out as compressed-tensors does (8-bit weights and activations, a scale a
@@ -15,7 +15,7 @@ Shapes: R rows of a batch, D inputs, O outputs.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
@@ -30,7 +30,6 @@ LAYERS = r".*\blayers\.\d+\.(\w+\.)?(\w+_proj|\w+_dense|fc1|fc2)$"
 _IS_LAYER = re.compile(LAYERS)
 _SCALE = "weight_scale"
 
-_NUMBERS = {"num_bits": 8, "type": "int", "symmetric": True}
 # What config.json says of such weights, under the key `quantization_config`.
 QUANTIZATION: Mapping[str, Any] = {
     "quant_method": "compressed-tensors",
@@ -39,16 +38,24 @@ QUANTIZATION: Mapping[str, Any] = {
     "config_groups": {
         "group_0": {
             "targets": [f"re:{LAYERS}"],
-            "weights": {**_NUMBERS, "strategy": "channel", "dynamic": False},
-            "input_activations": {**_NUMBERS, "strategy": "token", "dynamic": True},
+            "weights": {
+                "num_bits": 8, "type": "int", "symmetric": True, "strategy": "channel",
+                "dynamic": False,
+            },
+            "input_activations": {
+                "num_bits": 8, "type": "int", "symmetric": False, "strategy": "token",
+                "dynamic": True,
+            },
         }
     },
-}
+}  # fmt: skip
 
 # Rows that go through a product at once: what comes between stays in the cache.
 _BLOCK = 512
 # The scale of nothing but zeros; its inverse is a number too.
 _SMALLEST = 1e-30
+# What the middle of a row may be off by, of itself: a scale is no smaller.
+_PRECISION = 1e-6
 
 
 def is_quantized(config: Mapping[str, Any]) -> bool:
@@ -75,18 +82,18 @@ def is_scale(name: str) -> bool:
     return name.endswith(f".{_SCALE}")
 
 
-def to_int8(rows: Tensor) -> tuple[Tensor, Tensor]:
-    """Whole numbers, and what to multiply them with to get the rows back, within half of it.
+def to_int8(weight: Tensor) -> tuple[Tensor, Tensor]:
+    """Whole numbers, and what to multiply them with to get a weight back, within half of it.
 
     Args:
-        rows: (R, D).
+        weight: (O, D).
 
     Returns:
-        (R, D) int8 from -127 to 127, and (R, 1) float32.
+        (O, D) int8 from -127 to 127, and (O, 1) float32.
     """
-    largest = torch.maximum(rows.amax(-1, keepdim=True), -rows.amin(-1, keepdim=True))
-    scale = (largest.float() / 127).clamp_(min=_SMALLEST)
-    return (rows.float() * (1 / scale)).round_().to(torch.int8), scale
+    weight = weight.float()
+    scale = (weight.abs().amax(-1, keepdim=True) / 127).clamp(min=_SMALLEST)
+    return (weight / scale).round().to(torch.int8), scale
 
 
 def quantize(tensors: Mapping[str, Tensor], *, source: str) -> dict[str, Tensor]:
@@ -108,55 +115,45 @@ def quantize(tensors: Mapping[str, Tensor], *, source: str) -> dict[str, Tensor]
     return result
 
 
-def side_by_side(parts: list[Any]) -> Any:
-    """Tensors one after the other; a single one, or None, is not copied."""
-    return parts[0] if len(parts) == 1 or parts[0] is None else torch.cat(parts)
-
-
 class Int8Linear(nn.Module):
     """A linear layer with weights of 8 bits. It has no gradients."""
 
-    def __init__(self, weight: Tensor, weight_scale: Tensor, bias: Tensor | None) -> None:
+    def __init__(self, weight: Tensor, weight_scale: Tensor, bias: Tensor) -> None:
         """Build it.
 
         Args:
             weight: (O, D) int8.
             weight_scale: (O, 1).
-            bias: (O,) or None.
+            bias: (O,), in the dtype of the rest of the model.
         """
         super().__init__()
         self.weight = nn.Parameter(weight, requires_grad=False)
         self.weight_scale = nn.Parameter(weight_scale, requires_grad=False)
-        self.bias = None if bias is None else nn.Parameter(bias, requires_grad=False)
-
-    @classmethod
-    def joined(cls, layers: Sequence[Int8Linear]) -> Int8Linear:
-        """Layers that read the same as one, their outputs side by side."""
-        return cls(
-            side_by_side([layer.weight for layer in layers]),
-            side_by_side([layer.weight_scale for layer in layers]),
-            side_by_side([layer.bias for layer in layers]),
-        )
+        self.bias = nn.Parameter(bias, requires_grad=False)
 
     @torch.no_grad()
     def forward(self, x: Tensor) -> Tensor:
         """(..., D) to (..., O)."""
         rows = x.reshape(-1, x.shape[-1])
         out = x.new_empty(len(rows), len(self.weight))
+        sums = torch._int_mm(self.weight, self.weight.new_ones(x.shape[-1], 1))  # (O, 1)
         for block, target in zip(torch.split(rows, _BLOCK), torch.split(out, _BLOCK), strict=True):
-            codes, scale = to_int8(block)
+            low = block.amin(-1, keepdim=True).float()  # (R, 1)
+            high = block.amax(-1, keepdim=True).float()
+            middle = (low + high) / 2
+            scale = ((high - low) / 254 + _PRECISION * middle.abs()).clamp_(min=_SMALLEST)
+            codes = (block.float() - middle).mul_(1 / scale).round_().to(torch.int8)
             product = torch._int_mm(codes, self.weight.t()).float()
-            product.mul_(scale).mul_(self.weight_scale.t())
-            target.copy_(product if self.bias is None else product.add_(self.bias))
+            product.mul_(scale).addcmul_(middle, sums.t())
+            target.copy_(product.mul_(self.weight_scale.t()).add_(self.bias))
         return out.view(*x.shape[:-1], -1)
 
-    def dequantized(self, dtype: torch.dtype) -> nn.Linear:
-        """The layer with its weight in `dtype`."""
+    def dequantized(self) -> nn.Linear:
+        """The layer with its weight as floats."""
         with torch.device("meta"):
-            linear = nn.Linear(self.weight.shape[1], len(self.weight), self.bias is not None)
-        linear.weight = nn.Parameter((self.weight * self.weight_scale).to(dtype))
-        if self.bias is not None:
-            linear.bias = self.bias
+            linear = nn.Linear(self.weight.shape[1], len(self.weight))
+        linear.weight = nn.Parameter((self.weight * self.weight_scale).to(self.bias.dtype))
+        linear.bias = self.bias
         return linear
 
 
@@ -168,7 +165,7 @@ def prepare(module: nn.Module) -> None:
             _exchange(module, name, Int8Linear(layer.weight.to(torch.int8), scale, layer.bias))
 
 
-def settle(module: nn.Module, *, device: torch.device, dtype: torch.dtype, source: str) -> None:
+def settle(module: nn.Module, *, device: torch.device, source: str) -> None:
     """Make a module with its tensors in place ready to run on a device.
 
     Where there are no exact products of 8 bits, or none that are faster, weights become floats.
@@ -181,7 +178,7 @@ def settle(module: nn.Module, *, device: torch.device, dtype: torch.dtype, sourc
         return
     for name, layer in list(module.named_modules()):
         if isinstance(layer, Int8Linear):
-            _exchange(module, name, layer.dequantized(dtype))
+            _exchange(module, name, layer.dequantized())
 
 
 @cache

@@ -120,7 +120,7 @@ def build_model(
         tolerate_unexpected=(*_UNUSED, *_UNUSED_HUBERT, *_COUNTERS, *(() if has_head else _HEADS)),
     )
     if is_quantized:
-        quantized.settle(module, device=target, dtype=DTYPES[dtype], source=checkpoint.id)
+        quantized.settle(module, device=target, source=checkpoint.id)
     if generation is not None:
         module.generation = generation
     model: nn.Module = module.to(target).eval()
