@@ -136,7 +136,7 @@ class Int8Linear(nn.Module):
         """(..., D) to (..., O)."""
         rows = x.reshape(-1, x.shape[-1])
         out = x.new_empty(len(rows), len(self.weight))
-        sums = torch._int_mm(self.weight, self.weight.new_ones(x.shape[-1], 1))  # (O, 1)
+        sums = torch._int_mm(self.weight, self.weight.new_ones(x.shape[-1], 1)).float()  # (O, 1)
         for block, target in zip(torch.split(rows, _BLOCK), torch.split(out, _BLOCK), strict=True):
             low = block.amin(-1, keepdim=True).float()  # (R, 1)
             high = block.amax(-1, keepdim=True).float()
