@@ -22,8 +22,10 @@ STARS = ("none", "edges", "segment")
 LAYERS = ("last", "mean-last-4", "all")
 POOLS = ("mean", "max", "std", "first", "none")
 
-# The largest difference of outputs that passes where weights are stored in this dtype
-TOLERANCES = {"float32": 1e-4, "float16": 0.05, "bfloat16": 0.5}
+# The largest difference of outputs that passes where most weights are stored in this dtype
+TOLERANCES = {"float32": 1e-4, "float16": 0.05, "bfloat16": 0.5, "int8": 1.0}
+DTYPES = ("float32", "float16", "bfloat16")
+QUANTIZATIONS = ("int8",)
 
 # The embedded models that commands take where none is named
 DEMO_RECOGNIZER, DEMO_TRANSLATOR = "demo-en", "demo-translate"
@@ -386,6 +388,8 @@ class ConvertOptions:
 
     Attributes:
         dtype: float32, float16 or bfloat16 of the numbers on disk; None keeps them.
+        quantize: int8 for the weights of transformer layers; the rest is in `dtype`. None keeps
+            them.
         shard_size: bytes of one weights file at most; None writes one file.
         merge_weight_norm: make the direction of a weight norm the weight itself.
         check: run source and result on the same audio and compare what they say.
@@ -398,6 +402,7 @@ class ConvertOptions:
     """
 
     dtype: str | None = None
+    quantize: str | None = None
     shard_size: int | None = None
     merge_weight_norm: bool = False
     check: bool = False
@@ -409,7 +414,12 @@ class ConvertOptions:
     config: str | None = None
 
     def __post_init__(self) -> None:
-        _check_choice(self, "dtype", TOLERANCES)
+        if self.dtype == "int8":
+            raise UsageError(
+                f"dtype {self.dtype!r} is not one of {', '.join(DTYPES)}", hint="--quantize int8"
+            )
+        _check_choice(self, "dtype", DTYPES)
+        _check_choice(self, "quantize", QUANTIZATIONS)
         if self.shard_size is not None and self.shard_size < 1:
             raise UsageError(f"a shard of {self.shard_size} bytes, expected at least 1")
         if self.tolerance is not None and not self.tolerance >= 0:

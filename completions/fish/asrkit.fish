@@ -23,7 +23,7 @@ function __asrkit_has_value
         case 'asrkit completion'
             contains -- $argv[2] --progress --color --log-file
         case 'asrkit convert checkpoint'
-            contains -- $argv[2] --dtype --shard-size --audio --tolerance --dictionary --sentencepiece --base --config --revision --language --cache-dir --progress --color --log-file
+            contains -- $argv[2] --dtype --quantize --shard-size --audio --tolerance --dictionary --sentencepiece --base --config --revision --language --cache-dir --progress --color --log-file
         case 'asrkit convert lm'
             contains -- $argv[2] --order --prune --unigrams --lm-alpha --lm-beta --tune --audio-column --text-column --revision --language --device --cache-dir --threads --progress --color --log-file
         case 'asrkit convert transcript'
@@ -398,6 +398,7 @@ complete -c asrkit -n '__asrkit_at \'asrkit convert\' 0' -a checkpoint -d 'Rewri
 complete -c asrkit -n '__asrkit_at \'asrkit convert\' 0' -a lm -d 'Give a CTC model a language model, made of a text or given'
 complete -c asrkit -n '__asrkit_at \'asrkit convert\' 0' -a transcript -d 'Convert transcripts and subtitles, and move or reshape them on the way'
 complete -c asrkit -n '__asrkit_at \'asrkit convert checkpoint\'' -l dtype -x -a 'float32 float16 bfloat16' -d 'Numbers on disk'
+complete -c asrkit -n '__asrkit_at \'asrkit convert checkpoint\'' -l quantize -x -a 'int8' -d 'Weights of transformer layers as 8-bit numbers, which run so on the CPU'
 complete -c asrkit -n '__asrkit_at \'asrkit convert checkpoint\'' -l shard-size -x -d 'Largest file of weights, as 5GB or 500MB'
 complete -c asrkit -n '__asrkit_at \'asrkit convert checkpoint\'' -l merge-weight-norm -d 'Store the positional convolution\'s weight itself as the direction of its weight norm, and its norms beside it'
 complete -c asrkit -n '__asrkit_at \'asrkit convert checkpoint\'' -l check -d 'Run source and result on the same audio, and exit with 1 if they differ'

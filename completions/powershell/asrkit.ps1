@@ -402,6 +402,7 @@ Register-ArgumentCompleter -Native -CommandName asrkit -ScriptBlock {
             Repeats = $false
             Options = @{
                 '--dtype' = 'float32 float16 bfloat16'
+                '--quantize' = 'int8'
                 '--shard-size' = ''
                 '--merge-weight-norm' = $null
                 '--check' = $null
