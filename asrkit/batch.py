@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import islice
+from itertools import groupby, islice
 from typing import TypeVar
 
 ItemT = TypeVar("ItemT")
@@ -20,6 +20,7 @@ def map_in_batches(
     *,
     length: Callable[[ItemT], int],
     batch_size: int,
+    group: Callable[[ItemT], int] = lambda item: 0,
 ) -> Iterator[tuple[ItemT, ResultT | None]]:
     """Apply `run` to batches of items that are near in length.
 
@@ -28,12 +29,12 @@ def map_in_batches(
         items: read lazily, a few batches ahead.
         length: what an item costs; items of length 0 are markers that pass by without a run.
         batch_size: items in a run.
+        group: items in a row of the same group may share a run.
 
     Yields:
         Every item with its result, in the order of `items`; None for a marker.
     """
-    iterator = iter(items)
-    while window := list(islice(iterator, batch_size * _BATCHES_AHEAD)):
+    for window in _windows(items, batch_size * _BATCHES_AHEAD, group):
         results: list[ResultT | None] = [None] * len(window)
         waiting = sorted(
             (index for index, item in enumerate(window) if length(item)),
@@ -47,3 +48,12 @@ def map_in_batches(
                 results[index] = output
         yield from zip(window, results, strict=True)
         window.clear()  # its audio is not to stay while the next window is read
+
+
+def _windows(
+    items: Iterable[ItemT], size: int, group: Callable[[ItemT], int]
+) -> Iterator[list[ItemT]]:
+    """Items in a row, at most so many, of one group."""
+    for _, members in groupby(items, key=group):
+        while window := list(islice(members, size)):
+            yield window

@@ -151,6 +151,9 @@ def transcribe(
     ] = _SEGMENTS.max_pause,
     batch_size: opt.BatchSize = _OPTIONS.batch_size,
     threads: opt.Threads = None,
+    resume: opt.Resume = False,
+    skip_existing: opt.SkipExisting = False,
+    shard: opt.ShardOption = None,
     dry_run: opt.DryRun = False,
     quiet: opt.Quiet = False,
     verbose: opt.Verbose = False,
@@ -209,14 +212,29 @@ def transcribe(
         audio_column=audio_column,
         text_column=text_column,
         id_column=id_column,
+        shard=shard,
     )
-    target = Target.parse(output, formats, is_single=is_single)
+    target = Target.parse(output, formats, is_single=is_single, shard=shard)
     target.check(items, has_times=timestamps != "none")
     emission_files = None
     if emissions is not None:
-        plan = plan_files(items, emissions, {"npy": ".npy", "json": ".json"})
-        emission_files = dict(zip(items, plan, strict=True))
-    if console.is_settled(items, target, source, options, dry_run=dry_run):
+        emission_files = plan_files(items, emissions, {"npy": ".npy", "json": ".json"})
+    journal = opt.open_journal(
+        items,
+        target,
+        source,
+        options,
+        batch_size=batch_size,
+        resume=resume,
+        skip_existing=skip_existing,
+        shard=shard,
+        dry_run=dry_run,
+        second=align_model,
+        files=options.decoding.files,
+        also=emission_files,
+    )
+    written = target.open(journal, partial(render, options=options.segments))
+    if console.is_settled(journal, target, written, source, options, dry_run=dry_run):
         return console.exit_code()
 
     from asrkit.tasks.generator import load_speech_model
@@ -225,14 +243,16 @@ def transcribe(
 
     note = DEMO_NOTE if model is None else None
     loaded = console.load(load_speech_model, source, threads=threads, note=note)
-    keep = None if emission_files is None else partial(save_emissions, files=emission_files)
+    keep = None
+    if emission_files is not None:
+        keep = partial(save_emissions, files=dict(zip(items, emission_files, strict=True)))
     results = transcribe_stream(
-        items,
+        journal.pending(),
         loaded,
         options,
         aligner=load_second(align_model, source),
         on_progress=console.advance,
         on_emissions=keep,
     )
-    console.write_results(items, target, partial(render, options=options.segments), results)
+    console.write_results(journal, written, results)
     return console.exit_code()

@@ -26,6 +26,7 @@ class Format:
         is_joinable: the texts of many results, one after the other, are one valid text that says
             no less than the single ones.
         header: what stands once at the head of a file, before the texts.
+        is_text: it can be written bit by bit; else a file is whole when all is known.
     """
 
     name: str
@@ -34,6 +35,7 @@ class Format:
     needs_times: bool = False
     is_joinable: bool = False
     header: str = ""
+    is_text: bool = True
 
 
 class Registry(Mapping[str, Format]):

@@ -33,6 +33,11 @@ class Piece:
         """With context; 0 for the mark."""
         return 0 if self.chunk is None else len(self.chunk.samples)
 
+    @property
+    def group(self) -> int:
+        """Of its input."""
+        return 0 if isinstance(self.item, Audio) else self.item.group
+
 
 def read_pieces(
     item: AudioInput | Audio | FailedInput,
@@ -60,7 +65,8 @@ def read_pieces(
             for chunk in cut(reader.blocks()):
                 yield Piece(item, chunk)
     except (InputError, MissingExtraError) as error:
-        yield Piece(FailedInput(item.source, error, item.id))
+        group = 0 if isinstance(item, Audio) else item.group
+        yield Piece(FailedInput(item.source, error, item.id, group))
     else:
         yield Piece(item)
 
@@ -165,6 +171,7 @@ class Chunking:
             (piece for item in inputs for piece in self.pieces(item)),
             length=lambda piece: piece.num_samples,
             batch_size=batch_size,
+            group=lambda piece: piece.group,
         ):
             if result is not None:
                 parts.append(result[0])

@@ -105,6 +105,7 @@ def write_stream(
         ),
         length=writer.cost,
         batch_size=options.batch_size,
+        group=lambda piece: piece.group,
     ):
         if piece.chunk is not None:
             num_samples += piece.num_samples
