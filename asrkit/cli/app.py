@@ -32,7 +32,8 @@ _ALIASES = {
 
 EPILOG = (
     "Exit codes: 0 all done, 1 a check that was asked for failed, 2 usage error, 3 some inputs "
-    "failed, 4 nothing could be done, 5 not in the cache and offline, 130 interrupted."
+    "failed, 4 nothing could be done, 5 not in the cache and offline, 130 interrupted, "
+    "143 terminated."
 )
 
 
