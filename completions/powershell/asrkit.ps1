@@ -76,6 +76,9 @@ Register-ArgumentCompleter -Native -CommandName asrkit -ScriptBlock {
                 '--batch-size' = ''
                 '--batch-seconds' = ''
                 '--threads' = ''
+                '--resume' = $null
+                '--skip-existing' = $null
+                '--shard' = ''
                 '--dry-run' = $null
                 '--no-config' = $null
                 '--quiet' = $null
@@ -127,6 +130,9 @@ Register-ArgumentCompleter -Native -CommandName asrkit -ScriptBlock {
                 '--batch-size' = ''
                 '--batch-seconds' = ''
                 '--threads' = ''
+                '--resume' = $null
+                '--skip-existing' = $null
+                '--shard' = ''
                 '--dry-run' = $null
                 '--no-config' = $null
                 '--quiet' = $null
@@ -176,6 +182,9 @@ Register-ArgumentCompleter -Native -CommandName asrkit -ScriptBlock {
                 '--batch-size' = ''
                 '--batch-seconds' = ''
                 '--threads' = ''
+                '--resume' = $null
+                '--skip-existing' = $null
+                '--shard' = ''
                 '--dry-run' = $null
                 '--no-config' = $null
                 '--quiet' = $null
@@ -221,6 +230,9 @@ Register-ArgumentCompleter -Native -CommandName asrkit -ScriptBlock {
                 '--batch-size' = ''
                 '--batch-seconds' = ''
                 '--threads' = ''
+                '--resume' = $null
+                '--skip-existing' = $null
+                '--shard' = ''
                 '--dry-run' = $null
                 '--no-config' = $null
                 '--quiet' = $null
@@ -269,6 +281,9 @@ Register-ArgumentCompleter -Native -CommandName asrkit -ScriptBlock {
                 '--batch-size' = ''
                 '--batch-seconds' = ''
                 '--threads' = ''
+                '--resume' = $null
+                '--skip-existing' = $null
+                '--shard' = ''
                 '--dry-run' = $null
                 '--no-config' = $null
                 '--quiet' = $null
