@@ -13,9 +13,9 @@ from safetensors.torch import save_file
 
 from asrkit import load_model
 from asrkit.errors import AsrkitError, CheckpointError, UsageError
-from asrkit.models.layers import conv_length, valid_mask
+from asrkit.models.layers import valid_mask
 from asrkit.models.runtime import ctc_log_probs
-from asrkit.models.wav2vec2 import Wav2Vec2Config, strided_convolution
+from asrkit.models.wav2vec2 import Wav2Vec2Config
 from tests.tiny import tiny_config, tiny_model
 
 GOLDEN = sorted((Path(__file__).parent / "golden").glob("*.safetensors"))
@@ -90,20 +90,6 @@ def test_frame_counts_are_those_of_the_published_stack(num_samples, frames):
     assert config.receptive_field == 400
     assert config.samples_per_frame == 320
     assert config.frame_lengths(max(num_samples, config.receptive_field)) == frames
-
-
-@pytest.mark.parametrize(("kernel", "stride"), [(10, 5), (3, 2), (2, 2), (5, 1), (2, 4), (1, 1)])
-def test_strided_convolution_equals_conv1d(kernel, stride):
-    conv = torch.nn.Conv1d(3, 7, kernel, stride=stride)
-    num_positions = 60  # a multiple of every stride
-    signal = torch.randn(2, num_positions, 3)
-
-    with torch.no_grad():
-        rows = strided_convolution(signal.reshape(-1, 3), conv).reshape(2, -1, 7)
-        expected = conv(signal.transpose(1, 2)).transpose(1, 2)
-
-    frames = conv_length(num_positions, kernel, stride)
-    torch.testing.assert_close(rows[:, :frames], expected, rtol=1e-5, atol=1e-5)
 
 
 def test_group_norm_model_ignores_what_stands_in_the_padding():

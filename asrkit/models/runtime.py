@@ -296,7 +296,7 @@ def attention_maps(model: nn.Module, samples: Samples) -> NDArray[np.float32]:
     maps: list[Tensor] = []
 
     def keep(attention: Attention, inputs: tuple[Any, ...]) -> None:
-        maps.append(attention.weights(*inputs).float().cpu())
+        maps.append(attention.weights(inputs[0]).float().cpu())
 
     encoder: Any = getattr(model, "base", model).encoder
     hooks = [layer.attention.register_forward_pre_hook(keep) for layer in encoder.layers]
@@ -305,7 +305,7 @@ def attention_maps(model: nn.Module, samples: Samples) -> NDArray[np.float32]:
     finally:
         for hook in hooks:
             hook.remove()
-    weights: NDArray[np.float32] = torch.cat(maps).numpy()
+    weights: NDArray[np.float32] = torch.stack(maps).numpy()
     return weights
 
 
