@@ -13,6 +13,7 @@ from safetensors.torch import save_file
 
 from asrkit import load_model
 from asrkit.errors import AsrkitError, CheckpointError, UsageError
+from asrkit.models import runtime
 from asrkit.models.layers import valid_mask
 from asrkit.models.runtime import ctc_log_probs
 from asrkit.models.wav2vec2 import Wav2Vec2Config
@@ -120,6 +121,22 @@ def test_half_precision_stays_near_float32(dtype, tmp_path):
 
     assert rough.dtype == getattr(torch, dtype)
     assert (exact - rough.float()).abs().max() < 0.15 * exact.abs().max()
+
+
+@pytest.mark.parametrize(
+    ("features", "expected", "reason"),
+    [({"avx512_bf16"}, torch.bfloat16, "the CPU has avx512_bf16"), (set(), torch.float32, "no")],
+)
+def test_auto_dtype_is_what_the_cpu_is_fast_at_and_says_why(
+    features, expected, reason, monkeypatch, caplog
+):
+    monkeypatch.setattr(runtime, "cpu_has", lambda feature: feature in features)
+
+    with caplog.at_level("INFO", "asrkit"):
+        found = runtime.select_dtype("auto", torch.device("cpu"))
+
+    assert found == expected
+    assert reason in caplog.text
 
 
 def test_ctc_loss_of_one_label_is_the_sum_over_all_paths():

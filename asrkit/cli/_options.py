@@ -112,9 +112,9 @@ Device = Annotated[
 Dtype = Annotated[
     str,
     typer.Option(
-        metavar="float32|float16|bfloat16",
+        metavar="float32|float16|bfloat16|auto",
         envvar="ASRKIT_DTYPE",
-        help="Numbers that the model computes in.",
+        help="Numbers that the model computes in; auto: bfloat16 where the device is fast at it.",
         rich_help_panel=_MODEL,
     ),
 ]
