@@ -246,6 +246,7 @@ class FeatureEncoder(nn.Module):
         self.conv_layers: Sequence[ConvLayer] = nn.ModuleList(  # type: ignore[assignment]  # of these
             ConvLayer(config, index) for index in range(len(config.conv_dim))
         )
+        self._products = kernels.Derived[list[Product]]()
 
     def forward(self, values: Tensor, lengths: Tensor, *, with_padding: bool = False) -> Tensor:
         """Encode waveforms.
@@ -258,7 +259,9 @@ class FeatureEncoder(nn.Module):
         Returns:
             (B, F, C).
         """
-        products = [layer.product() for layer in self.conv_layers[1:]]
+        products = self._products.get(
+            self.parameters(), lambda: [layer.product() for layer in self.conv_layers[1:]]
+        )
         frames = Items.of(
             self.config.frame_lengths(lengths),
             self.config.frame_lengths(values.shape[1]),
