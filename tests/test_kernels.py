@@ -141,6 +141,18 @@ def test_attention_among_rows_is_that_of_a_padded_batch_with_a_mask(lengths, wit
     close(found.double(), expected, 3e-2 if dtype == torch.bfloat16 else 1e-10)
 
 
+@pytest.mark.parametrize("scores_at_once", [1, 50, 2**21])
+def test_plain_attention_a_few_heads_at_a_time_is_the_fused_one(scores_at_once, monkeypatch):
+    monkeypatch.setattr(kernels, "_takes_plain_attention", lambda q: True)
+    monkeypatch.setattr(kernels, "_SCORES_AT_ONCE", scores_at_once)
+    q, k, v = torch.randn(3, 2, 3, 5, 4, dtype=DOUBLE)
+
+    with torch.inference_mode():
+        found = kernels._attend(q, k[:, :, :4], v[:, :, :4])
+
+    close(found, functional.scaled_dot_product_attention(q, k[:, :, :4], v[:, :, :4]))
+
+
 @pytest.mark.parametrize("approximate", ["none", "tanh"])
 def test_gelu_overwrites_only_where_no_gradient_is_asked_for(approximate):
     x = torch.randn(5)

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Generic, TypeVar
 
 import torch
@@ -96,8 +97,8 @@ def takes_onednn(weight: Tensor) -> bool:
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     """A linear layer (..., D) to (..., O).
 
-    torch leaves float32 to the BLAS it was built with; oneDNN is faster by a tenth where that is
-    MKL on AMD, and as fast on Intel. Other dtypes go to oneDNN anyway.
+    torch leaves float32 to the BLAS it was built with; where that is MKL on AMD, oneDNN is faster
+    by a tenth. Other dtypes go to oneDNN anyway.
     """
     if takes_onednn(weight) and not torch.is_grad_enabled():
         product: Tensor = torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")
@@ -234,6 +235,7 @@ def _plain_attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     return torch.bmm(torch.softmax(scores, -1, out=scores), v)
 
 
+@cache
 def cpu_has(feature: str) -> bool:
     """Whether the CPU has a feature, "avx512_bf16" or "amx_tile", as far as torch can tell."""
     known: Callable[[], dict[str, object]] = getattr(torch.cpu, "get_capabilities", dict)
