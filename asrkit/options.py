@@ -43,7 +43,7 @@ class ModelOptions:
         model: Hub id (`user/name` or `user/name@revision`), directory, or embedded model.
         revision: branch, tag or commit of a Hub id.
         device: auto, cpu, cuda, cuda:N or mps.
-        dtype: float32, float16 or bfloat16.
+        dtype: float32, float16, bfloat16, or auto: bfloat16 where the device multiplies it.
         cache_dir: where Hub files are kept; None uses the standard cache.
         offline: never open a connection.
         language: of a multilingual model; None takes the one its weights hold.

@@ -115,8 +115,8 @@ Device = Annotated[
 Dtype = Annotated[
     str,
     typer.Option(
-        metavar="float32|float16|bfloat16",
-        help="Numbers that the model computes in.",
+        metavar="float32|float16|bfloat16|auto",
+        help="Numbers that the model computes in; auto: bfloat16 where the device is fast at it.",
         rich_help_panel=_MODEL,
     ),
 ]

@@ -42,7 +42,7 @@ Register-ArgumentCompleter -Native -CommandName asrkit -ScriptBlock {
                 '--revision' = ''
                 '--language' = '@languages=demo-en'
                 '--device' = 'auto cpu cuda mps'
-                '--dtype' = 'float32 float16 bfloat16'
+                '--dtype' = 'float32 float16 bfloat16 auto'
                 '--cache-dir' = '@directories'
                 '--offline' = $null
                 '--timestamps' = 'none segment word char'
@@ -109,7 +109,7 @@ Register-ArgumentCompleter -Native -CommandName asrkit -ScriptBlock {
                 '-m' = '@models @directories'
                 '--revision' = ''
                 '--device' = 'auto cpu cuda mps'
-                '--dtype' = 'float32 float16 bfloat16'
+                '--dtype' = 'float32 float16 bfloat16 auto'
                 '--cache-dir' = '@directories'
                 '--offline' = $null
                 '--target-lang' = '@languages=demo-translate'
@@ -170,7 +170,7 @@ Register-ArgumentCompleter -Native -CommandName asrkit -ScriptBlock {
                 '--revision' = ''
                 '--language' = '@languages=demo-en'
                 '--device' = 'auto cpu cuda mps'
-                '--dtype' = 'float32 float16 bfloat16'
+                '--dtype' = 'float32 float16 bfloat16 auto'
                 '--cache-dir' = '@directories'
                 '--offline' = $null
                 '--chunk-length' = ''
@@ -214,7 +214,7 @@ Register-ArgumentCompleter -Native -CommandName asrkit -ScriptBlock {
                 '-m' = '@models @directories'
                 '--revision' = ''
                 '--device' = 'auto cpu cuda mps'
-                '--dtype' = 'float32 float16 bfloat16'
+                '--dtype' = 'float32 float16 bfloat16 auto'
                 '--cache-dir' = '@directories'
                 '--offline' = $null
                 '--chunk-length' = ''
@@ -262,7 +262,7 @@ Register-ArgumentCompleter -Native -CommandName asrkit -ScriptBlock {
                 '-m' = '@models @directories'
                 '--revision' = ''
                 '--device' = 'auto cpu cuda mps'
-                '--dtype' = 'float32 float16 bfloat16'
+                '--dtype' = 'float32 float16 bfloat16 auto'
                 '--cache-dir' = '@directories'
                 '--offline' = $null
                 '--chunk-length' = ''
@@ -340,7 +340,7 @@ Register-ArgumentCompleter -Native -CommandName asrkit -ScriptBlock {
                 '--hotwords' = '@files'
                 '--revision' = ''
                 '--device' = 'auto cpu cuda mps'
-                '--dtype' = 'float32 float16 bfloat16'
+                '--dtype' = 'float32 float16 bfloat16 auto'
                 '--cache-dir' = '@directories'
                 '--offline' = $null
                 '--chunk-length' = ''
@@ -612,7 +612,7 @@ Register-ArgumentCompleter -Native -CommandName asrkit -ScriptBlock {
                 '-o' = '@files'
                 '--revision' = ''
                 '--device' = 'auto cpu cuda mps'
-                '--dtype' = 'float32 float16 bfloat16'
+                '--dtype' = 'float32 float16 bfloat16 auto'
                 '--cache-dir' = '@directories'
                 '--offline' = $null
                 '--no-config' = $null
