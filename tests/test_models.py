@@ -293,7 +293,7 @@ def test_batch_that_does_not_fit_into_memory_says_what_to_do():
 
     with pytest.raises(AsrkitError, match="not enough memory on cpu for 2 chunks") as caught:
         ctc_log_probs(model, [np.zeros(800, np.float32)] * 2)
-    assert "--batch-size" in caught.value.hint
+    assert "--batch-seconds" in caught.value.hint
 
 
 def _run_out_of_memory(*_):

@@ -122,7 +122,9 @@ def test_chunks_of_all_files_share_batches_and_results_keep_their_order():
 
     results = list(
         transcribe_stream(
-            files, recognizer, TranscribeOptions(chunk_length=4, stride=1, batch_size=8)
+            files,
+            recognizer,
+            TranscribeOptions(chunk_length=4, stride=1, batch_size=8, batch_seconds=32),
         )
     )
 
