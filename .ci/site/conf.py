@@ -1,0 +1,37 @@
+"""Sphinx settings of the site; `build.py` beside this file lays out its pages."""
+
+from typing import Any
+
+from asrkit import __version__
+
+project = "asrkit"
+author = "The asrkit developers"
+copyright = author
+version = release = __version__
+
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.viewcode"]
+myst_heading_anchors = 3
+highlight_language = "text"
+suppress_warnings = ["misc.highlighting_failure"]  # a shell command of several lines
+
+napoleon_use_ivar = True
+default_role = "code"
+autodoc_typehints = "signature"
+autodoc_member_order = "bysource"
+autodoc_class_signature = "mixed"
+python_use_unqualified_type_names = True
+maximum_signature_line_length = 88
+
+html_theme = "furo"
+html_title = f"asrkit {version}"
+html_show_copyright = html_show_sphinx = html_copy_source = False
+html_theme_options = {"navigation_with_keys": True}
+
+
+def setup(app: Any) -> None:
+    """A default that a dataclass makes anew each time has no text that Sphinx could parse."""
+
+    def replace(app: Any, what: str, name: str, it: Any, options: Any, text: str, result: str) -> Any:
+        return (text or "").replace("<factory>", "..."), result
+
+    app.connect("autodoc-process-signature", replace)
