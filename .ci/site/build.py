@@ -23,7 +23,9 @@ from asrkit.cli.docs.tree import Command, Place, command_tree
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
 GUIDES = ("examples/README.md", "CONTRIBUTING.md", "ARCHITECTURE.md", "CHANGELOG.md")
-CARDS = tuple(sorted(str(path.relative_to(ROOT)) for path in ROOT.glob("asrkit/assets/*/README.md")))
+CARDS = tuple(
+    sorted(str(path.relative_to(ROOT)) for path in ROOT.glob("asrkit/assets/*/README.md"))
+)
 # Title of a page -> the names on it, by where a user imports them from
 API = {
     "Functions": {"asrkit": "transcribe align translate classify embed evaluate"},
@@ -67,7 +69,9 @@ def pages() -> dict[str, str]:
     for caption, group in {
         "Guides": GUIDES, "Commands": commands, "Python": names, "Embedded models": CARDS,
     }.items():  # fmt: skip
-        home += f"\n```{{toctree}}\n:hidden:\n:caption: {caption}\n\n" + "\n".join(group) + "\n```\n"
+        home += (
+            f"\n```{{toctree}}\n:hidden:\n:caption: {caption}\n\n" + "\n".join(group) + "\n```\n"
+        )
     return {"index.md": home} | texts | commands | names
 
 
@@ -99,7 +103,20 @@ def common() -> str:
     """What holds for every command: where options may stand, and exit codes."""
     settings = _text(EPILOG.partition(" Exit codes:")[0])
     rows = (f"| {code:d} | {text} |" for code, text in EXIT_CODES.items())
-    return "\n".join(["## Settings", "", settings, "", "## Exit codes", "", "| code | meaning |", "|---|---|", *rows, ""])
+    return "\n".join(
+        [
+            "## Settings",
+            "",
+            settings,
+            "",
+            "## Exit codes",
+            "",
+            "| code | meaning |",
+            "|---|---|",
+            *rows,
+            "",
+        ]
+    )
 
 
 def api_page(title: str) -> str:

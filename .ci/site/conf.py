@@ -31,7 +31,9 @@ html_theme_options = {"navigation_with_keys": True}
 def setup(app: Any) -> None:
     """A default that a dataclass makes anew each time has no text that Sphinx could parse."""
 
-    def replace(app: Any, what: str, name: str, it: Any, options: Any, text: str, result: str) -> Any:
+    def replace(
+        app: Any, what: str, name: str, it: Any, options: Any, text: str, result: str
+    ) -> Any:
         return (text or "").replace("<factory>", "..."), result
 
     app.connect("autodoc-process-signature", replace)
