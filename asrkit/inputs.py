@@ -55,14 +55,24 @@ class FailedInput:
 
 
 @dataclass(frozen=True)
-class _Columns:
-    """Names of a manifest's fields."""
+class _Wanted:
+    """What the inputs are: audio, and names of a manifest's fields; or texts, by their suffixes."""
 
     audio: str = "audio_filepath"
     text: str = "text"
     id: str = "id"
     offset: str = "offset"
     duration: str = "duration"
+    texts: tuple[str, ...] = ()
+
+    @property
+    def kind(self) -> str:
+        """For messages."""
+        return "transcript" if self.texts else "audio"
+
+    def has(self, path: str) -> bool:
+        """Whether a file is one of those by its suffix."""
+        return path.lower().endswith(self.texts) if self.texts else _suffix(path) in AUDIO_SUFFIXES
 
 
 def iter_inputs(
@@ -97,26 +107,39 @@ def iter_inputs(
             "standard input is a terminal, expected paths",
             hint="find . -name '*.wav' -print0 | asrkit transcribe --files-from -",
         )
-    columns = _Columns(audio_column, text_column, id_column)
-    return _expand_all(arguments, files_from, recursive, columns)
+    wanted = _Wanted(audio_column, text_column, id_column)
+    return _expand_all(arguments, files_from, recursive, wanted)
+
+
+def iter_texts(
+    arguments: Sequence[str], suffixes: Iterable[str], *, recursive: bool = False
+) -> Iterator[AudioInput | FailedInput]:
+    """Expand arguments that name texts, as `iter_inputs` does; tables are themselves inputs.
+
+    Args:
+        arguments: files, "-", patterns, and with `recursive` directories.
+        suffixes: in lower case, of the files to take below a directory.
+        recursive: take the files below a directory.
+    """
+    return _expand_all(arguments, None, recursive, _Wanted(texts=tuple(suffixes)))
 
 
 def _expand_all(
-    arguments: Sequence[str], files_from: str | None, recursive: bool, columns: _Columns
+    arguments: Sequence[str], files_from: str | None, recursive: bool, wanted: _Wanted
 ) -> Iterator[AudioInput | FailedInput]:
     for argument in arguments:
         if argument == "-":
             yield AudioInput("-", id="-", name=STDIN_NAME)
         elif _is_pattern(argument) and not os.path.lexists(argument):
-            yield from _expand_pattern(argument, recursive, columns)
+            yield from _expand_pattern(argument, recursive, wanted)
         else:
-            yield from _expand_path(argument, recursive, columns)
+            yield from _expand_path(argument, recursive, wanted)
     if files_from is not None:
-        yield from _expand_list(files_from, recursive, columns)
+        yield from _expand_list(files_from, recursive, wanted)
 
 
 def _expand_path(
-    path: str, recursive: bool, columns: _Columns, root: str | None = None
+    path: str, recursive: bool, wanted: _Wanted, root: str | None = None
 ) -> Iterator[AudioInput | FailedInput]:
     """A file, manifest or directory; `root` is the folder that output names begin below."""
     path = _not_stdin(path)
@@ -127,10 +150,10 @@ def _expand_path(
         yield FailedInput(path, _unusable(path, error))
         return
     if is_directory:
-        yield from _expand_directory(path, recursive, root)
-    elif suffix in MANIFEST_SUFFIXES:
-        yield from _read_manifest(path, suffix, columns)
-    elif suffix in _LIST_HINTS:
+        yield from _expand_directory(path, recursive, wanted, root)
+    elif suffix in MANIFEST_SUFFIXES and not wanted.texts:
+        yield from _read_manifest(path, suffix, wanted)
+    elif suffix in _LIST_HINTS and not wanted.texts:
         yield FailedInput(
             path, InputError(f"{_shown(path)}: is not audio", hint=_LIST_HINTS[suffix])
         )
@@ -139,11 +162,12 @@ def _expand_path(
 
 
 def _expand_directory(
-    directory: str, recursive: bool, root: str | None
+    directory: str, recursive: bool, wanted: _Wanted, root: str | None
 ) -> Iterator[AudioInput | FailedInput]:
     if not recursive:
         error = InputError(
-            f"{_shown(directory)}: is a directory", hint="-r takes all audio files below it"
+            f"{_shown(directory)}: is a directory",
+            hint=f"-r takes all {wanted.kind} files below it",
         )
         yield FailedInput(directory, error)
         return
@@ -155,14 +179,14 @@ def _expand_directory(
         paths += (
             os.path.join(folder, name)
             for name in files
-            if not name.startswith(".") and _suffix(name) in AUDIO_SUFFIXES
+            if not name.startswith(".") and wanted.has(name)
         )
     for problem in problems:
         source = os.fsdecode(problem.filename) if problem.filename else directory
         yield FailedInput(source, _unusable(source, problem))
     if not paths and not problems:
         error = InputError(
-            f"{_shown(directory)}: holds no audio files",
+            f"{_shown(directory)}: holds no {wanted.kind} files",
             hint="they are known by their suffix; name others one by one, or by a pattern",
         )
         yield FailedInput(directory, error)
@@ -171,7 +195,7 @@ def _expand_directory(
 
 
 def _expand_pattern(
-    pattern: str, recursive: bool, columns: _Columns
+    pattern: str, recursive: bool, wanted: _Wanted
 ) -> Iterator[AudioInput | FailedInput]:
     """Files that match; a pattern without a suffix takes those whose suffix is known."""
     suffix = os.path.splitext(pattern)[1]
@@ -181,23 +205,26 @@ def _expand_pattern(
         for path in sorted(
             glob.glob(pattern, recursive=True), key=lambda path: PurePath(path).parts
         )
-        if takes_all or _suffix(path) in AUDIO_SUFFIXES | MANIFEST_SUFFIXES or _is_folder(path)
+        if takes_all
+        or wanted.has(path)
+        or (_suffix(path) in MANIFEST_SUFFIXES and not wanted.texts)
+        or _is_folder(path)
     ]
     if "**" in pattern or not recursive:
         paths = [path for path in paths if not _is_folder(path)]
     if not paths:
         error = InputError(
-            f"{_shown(pattern)}: matches no audio file",
+            f"{_shown(pattern)}: matches no {wanted.kind} file",
             hint="* stays within a directory, ** spans directories",
         )
         yield FailedInput(pattern, error)
     root = _literal_root(pattern)
     for path in paths:
-        yield from _expand_path(path, recursive, columns, root)
+        yield from _expand_path(path, recursive, wanted, root)
 
 
 def _expand_list(
-    list_path: str, recursive: bool, columns: _Columns
+    list_path: str, recursive: bool, wanted: _Wanted
 ) -> Iterator[AudioInput | FailedInput]:
     name = "standard input" if list_path == "-" else list_path
     try:
@@ -205,7 +232,7 @@ def _expand_list(
             num_paths = 0
             for path in _records(stream):
                 num_paths += 1
-                yield from _expand_path(path, recursive, columns)
+                yield from _expand_path(path, recursive, wanted)
     except (OSError, ValueError) as error:
         yield FailedInput(name, _unusable(name, error))
         return
@@ -244,25 +271,25 @@ def _paths(lines: Iterable[bytes], separator: bytes) -> Iterator[str]:
 
 
 def read_rows(
-    stream: IO[str], path: str, *, is_jsonl: bool
+    stream: IO[str], path: str, *, is_jsonl: bool, is_tsv: bool | None = None
 ) -> Iterator[tuple[int, dict[str, Any] | ManifestError]]:
     """The rows of a table as they stand there, whatever its columns are.
 
     Args:
-        stream: the table; without `is_jsonl` tab-separated if the name of `path` says so, else
-            comma-separated.
-        path: names it in messages.
+        stream: the table.
+        path: names it in messages; "" where their reader adds the name.
         is_jsonl: it holds one JSON object a line.
+        is_tsv: else, it is tab-separated and not comma-separated; None looks at `path`.
 
     Yields:
         The line number of each row with its fields, or with what is wrong with it.
     """
     if is_jsonl:
-        return _read_jsonl(stream, path, _Columns())
-    return _read_table(stream, path, None)
+        return _read_jsonl(stream, path, _Wanted())
+    return _read_table(stream, path, None, is_tsv=is_tsv)
 
 
-def _read_manifest(path: str, suffix: str, columns: _Columns) -> Iterator[AudioInput | FailedInput]:
+def _read_manifest(path: str, suffix: str, columns: _Wanted) -> Iterator[AudioInput | FailedInput]:
     rows = _read_jsonl if suffix == ".jsonl" else _read_table
     num_rows = 0
     try:
@@ -284,12 +311,12 @@ def _read_manifest(path: str, suffix: str, columns: _Columns) -> Iterator[AudioI
 
 
 def _read_jsonl(
-    stream: IO[str], path: str, columns: _Columns
+    stream: IO[str], path: str, columns: _Wanted
 ) -> Iterator[tuple[int, dict[str, Any] | ManifestError]]:
     for line, text in enumerate(stream, start=1):
         if not text.strip():
             continue
-        place = f"{_shown(path)}:{line}"
+        place = _place(path, line)
         error = _encoding_error(text, place)
         if error is not None:
             yield line, error
@@ -315,18 +342,18 @@ def _read_jsonl(
 
 
 def _read_table(
-    stream: IO[str], path: str, columns: _Columns | None
+    stream: IO[str], path: str, columns: _Wanted | None, *, is_tsv: bool | None = None
 ) -> Iterator[tuple[int, dict[str, Any] | ManifestError]]:
     """CSV with quotes as RFC 4180 has them; TSV without, for transcripts hold single quotes.
 
     Without columns, any header will do and all cells stay text.
     """
     first = stream.readline()
-    error = _encoding_error(first, f"{_shown(path)}:1")
+    error = _encoding_error(first, _place(path, 1))
     if error is not None:
         yield 1, error
         return
-    is_tsv = _suffix(path) == ".tsv"
+    is_tsv = _suffix(path) == ".tsv" if is_tsv is None else is_tsv
     reader = csv.reader(
         itertools.chain([first], stream),
         delimiter="\t" if is_tsv else ",",
@@ -336,7 +363,7 @@ def _read_table(
     header: list[str] | None = None
     while True:
         line = reader.line_num + 1
-        place = f"{_shown(path)}:{line}"
+        place = _place(path, line)
         try:
             row = next(reader, None)
         except csv.Error as problem:
@@ -373,7 +400,7 @@ def _read_table(
             yield line, cells if columns is None else _numbers_parsed(cells, columns)
 
 
-def _numbers_parsed(row: dict[str, Any], columns: _Columns) -> dict[str, Any]:
+def _numbers_parsed(row: dict[str, Any], columns: _Wanted) -> dict[str, Any]:
     """A table's cells as JSON would hold them: numbers as numbers, nothing as None."""
     for column in (columns.offset, columns.duration):
         cell = row.get(column)
@@ -388,9 +415,7 @@ def _numbers_parsed(row: dict[str, Any], columns: _Columns) -> dict[str, Any]:
     return row
 
 
-def _manifest_input(
-    row: dict[str, Any], place: str, manifest: str, columns: _Columns
-) -> AudioInput:
+def _manifest_input(row: dict[str, Any], place: str, manifest: str, columns: _Wanted) -> AudioInput:
     path = row.get(columns.audio)
     if columns.audio not in row:
         found = ", ".join(map(str, row)) or "nothing"
@@ -531,6 +556,11 @@ def _is_folder(path: str) -> bool:
 
 def _suffix(path: str) -> str:
     return os.path.splitext(path)[1].lower()
+
+
+def _place(path: str, line: int) -> str:
+    """Where a row stands, for a message."""
+    return f"{_shown(path)}:{line}" if path else f"line {line}"
 
 
 def _shown(path: str) -> str:

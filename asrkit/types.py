@@ -169,6 +169,7 @@ class Segment:
         lines: the text as its source broke it into lines; empty where asrkit is to break it.
         ok: False where a lowest score was asked for and this one is lower.
         source_text: what was said, where `text` is its translation; None where not asked for.
+        speaker: who said it, where a file that was read names speakers.
     """
 
     text: str
@@ -179,6 +180,7 @@ class Segment:
     lines: tuple[str, ...] = ()
     ok: bool = True
     source_text: str | None = None
+    speaker: str | None = None
 
 
 @dataclass(frozen=True)
@@ -218,8 +220,8 @@ class Transcript:
         source: the input as the user named it.
         duration: seconds of audio read.
         text: the whole text on one line; empty for silence.
-        segments: in time order, never overlapping, within [offset, offset + duration]; empty for
-            silence or when times were not asked for.
+        segments: in time order, within [offset, offset + duration], and apart, unless a file that
+            was read has them overlap; empty for silence or when times were not asked for.
         id: name of the input in results; `source` unless a manifest gave another.
         offset: where the part that was read begins in its source, in seconds. Times of segments
             are times in the source.
@@ -291,7 +293,7 @@ class Transcript:
                 warnings=tuple(map(str, data.get("warnings", ()))),
                 source_text=_optional_text(data.get("source_text")),
             )
-        except (KeyError, TypeError, ValueError) as error:
+        except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as error:
             raise InputError(f"not a complete asrkit transcript: {error}") from error
 
 
@@ -319,6 +321,7 @@ def _segment(data: Mapping[str, Any]) -> Segment:
         tuple(map(str, data.get("lines", ()))),
         data.get("ok") is not False,
         _optional_text(data.get("source_text")),
+        _optional_text(data.get("speaker")),
     )
 
 

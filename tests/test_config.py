@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 from asrkit.cli._command import leaves, options_of
 from asrkit.cli.app import app
 from asrkit.config import WRITTEN, read_config
+from asrkit.options import TranscribeOptions
 
 ROOT = typer.main.get_command(app)
 TREE = dict(leaves(ROOT))
@@ -27,6 +28,7 @@ def project(tmp_path, monkeypatch) -> Path:
     folder.mkdir()
     monkeypatch.chdir(folder)
     (folder / "a.wav").write_bytes(b"")
+    monkeypatch.setattr("typer.testing._get_command", lambda app: ROOT)  # built once
     return folder
 
 
@@ -135,7 +137,7 @@ def test_no_config_reads_no_file_wherever_it_stands(place, project, monkeypatch)
         *["--no-config"] * (place == "before"), *line, *["--no-config"] * (place == "after")
     )
 
-    assert "batch_size=8" in result.stderr
+    assert f"batch_size={TranscribeOptions().batch_size}" in result.stderr
 
 
 def test_help_reads_no_file(project):
@@ -299,7 +301,7 @@ def test_file_of_somebody_else_is_not_read(project, monkeypatch):
 
     assert "note: " in said
     assert "belongs to somebody else" in said
-    assert "batch_size=8" in said
+    assert f"batch_size={TranscribeOptions().batch_size}" in said
 
 
 def test_folder_that_was_removed_has_no_project(tmp_path, monkeypatch):
@@ -348,8 +350,8 @@ def sample(option) -> tuple[str, object]:
         return "1", 1
     if option.nargs == 2:
         return "a b", ("a", "b")
-    text = "5" if option.name == "shard_size" else "x"
-    value = 5 if option.name == "shard_size" else text
+    text = "5" if option.name in ("scale", "shard_size") else "x"
+    value = 5 if text == "5" else text
     return text, (value,) if option.multiple else value
 
 
@@ -378,8 +380,21 @@ def test_variables_are_named_after_options_but_where_a_name_means_something_else
 
     assert {key: named[key] for key in named if named[key] != expected[key]} == {
         (("eval-wer",), "model"): "ASRKIT_EVAL_WER_MODEL",
+        (("eval-wer",), "resume"): "ASRKIT_EVAL_WER_RESUME",
         (("convert", "checkpoint"), "dtype"): "ASRKIT_CONVERT_DTYPE",
     }
+
+
+def test_name_is_a_flag_a_number_or_a_text_in_all_commands_alike():
+    kinds: dict[str, set[str]] = {}
+    for command in TREE.values():
+        for name in options_of(command).keys() - command.own:
+            option = options_of(command)[name]
+            is_number = option.type.name.startswith(("int", "float"))
+            kind = "flag" if option.is_flag else "number" if is_number else "text"
+            kinds.setdefault(name, set()).add(kind)
+
+    assert {name: found for name, found in kinds.items() if len(found) > 1} == {}
 
 
 def test_name_that_means_something_else_is_not_set_for_all_commands(project):
@@ -393,7 +408,7 @@ def test_name_that_means_something_else_is_not_set_for_all_commands(project):
 def test_every_option_that_names_a_place_is_known_to_write_or_to_read():
     read = {"align-model", "audio", "base", "baseline", "compare", "config", "dictionary"}
     read |= {"files-from", "hotwords", "lexicon", "lm", "lm-unigrams", "model", "pairs"}
-    read |= {"reference", "sentencepiece", "similar", "source-model"}
+    read |= {"reference", "sentencepiece", "similar", "source-model", "unigrams"}
     places = {
         name
         for command in TREE.values()

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+import typer
 from typer.testing import CliRunner
 
 from asrkit.cli._console import Console
@@ -25,9 +26,13 @@ def model(tmp_path_factory) -> str:
     return str(tiny_model(folder=tmp_path_factory.mktemp("model")))
 
 
+ROOT = typer.main.get_command(app)
+
+
 @pytest.fixture(autouse=True)
 def _sounds(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("typer.testing._get_command", lambda app: ROOT)  # built once
     noise = np.random.default_rng(0).normal(0, 0.1, 16_000)
     soundfile.write("a.wav", noise, 16_000)
     soundfile.write("b.wav", noise[:8_000], 16_000)

@@ -17,10 +17,13 @@ from asrkit.cli.app import app
 from asrkit.tasks import doctor
 from asrkit.tasks.doctor import EXTRAS, examine
 
+ROOT = typer.main.get_command(app)
+
 
 @pytest.fixture(autouse=True)
 def _nowhere(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("typer.testing._get_command", lambda app: ROOT)  # built once
 
 
 def run(*arguments: str):
@@ -61,11 +64,11 @@ def test_healthy_installation_is_exit_code_0_and_json_of_a_fixed_form():
 
 
 def test_every_option_of_every_command_is_among_the_settings():
-    tree = leaves(typer.main.get_command(app))
-
     listed = [(value["command"], value["option"]) for value in report()["settings"]]
 
-    assert listed == [(" ".join(words), name) for words, c in tree for name in options_of(c)]
+    assert listed == [
+        (" ".join(words), name) for words, c in leaves(ROOT) for name in options_of(c)
+    ]
 
 
 def test_settings_say_where_they_come_from(monkeypatch, tmp_path):

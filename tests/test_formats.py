@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from asrkit.errors import AudioError, InputError, UsageError
 from asrkit.formats import FORMATS, Format, Registry, error_row, render
+from asrkit.formats.times import voices
 from asrkit.options import SegmentOptions
 from asrkit.segmentation import split_segments
 from asrkit.types import (
@@ -199,13 +200,26 @@ def test_a_cue_shorter_than_half_a_millisecond_is_not_empty():
     assert "00:00:00,500 --> 00:00:00,501\n" in render(transcript, "srt", options=OPTIONS)
 
 
-def test_segments_that_overlap_are_parted():
-    segments = (Segment("one", 0.0, 2.0), Segment("two", 1.0, 3.0))
+def test_segments_that_overlap_by_less_than_a_millisecond_are_parted():
+    segments = (Segment("one", 0.0, 1.0003), Segment("two", 1.0001, 3.0))
     transcript = Transcript("a.wav", 3.0, "one two", segments=segments)
 
     rows = render(transcript, "tsv", options=OPTIONS).splitlines()
 
     assert rows[1:] == ["0.000\t1.000\tone", "1.000\t3.000\ttwo"]
+
+
+def test_people_may_speak_at_the_same_time():
+    segments = (Segment("one", 0.0, 2.0), Segment("two", 1.0, 3.0), Segment("three", 2.0, 2.5))
+    transcript = Transcript("a.wav", 3.0, "one two three", segments=segments)
+
+    rows = render(transcript, "tsv", options=OPTIONS).splitlines()
+
+    assert rows[1:] == ["0.000\t2.000\tone", "1.000\t3.000\ttwo", "2.000\t2.500\tthree"]
+    assert [[s.text for s in voice.segments] for voice in voices(transcript)] == [
+        ["one", "three"],
+        ["two"],
+    ]
 
 
 def test_segments_keep_their_times_where_the_duration_is_not_known():

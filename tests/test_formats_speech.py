@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 
 from asrkit.formats import render
-from asrkit.formats.reading import read_words
+from asrkit.formats.speech import words_of_file
 from asrkit.options import SegmentOptions
 from asrkit.types import (
     Character,
@@ -106,7 +106,7 @@ def test_textgrid_tiers_have_no_holes_and_read_back(name, transcript, tmp_path_f
     path = tmp_path_factory.mktemp("grid") / "a.TextGrid"
     path.write_text(text, encoding="utf-8")
     if transcript.segments:
-        assert [word.text for word in read_words(path)] == [s.text for s in transcript.segments]
+        assert [word.text for word in words_of_file(path)] == [s.text for s in transcript.segments]
 
 
 def test_part_of_a_file_begins_where_it_begins():
@@ -174,11 +174,13 @@ def test_words_are_characters_or_segments_where_these_are_the_finest():
     ]
 
 
-def test_lyrics_have_the_start_of_each_segment():
+def test_lyrics_have_the_start_of_each_segment_and_end_where_silence_begins():
     late = one_cue("late", start=3_600.5, end=3_601.0)
 
-    assert render(TALK, "lrc", options=OPTIONS) == '[00:00.50]hi "you"\n[00:03.00]bye\n'
-    assert render(late, "lrc", options=OPTIONS) == "[60:00.50]late\n"
+    assert render(TALK, "lrc", options=OPTIONS) == (
+        '[00:00.50]hi "you"\n[00:01.50]\n[00:03.00]bye\n[00:04.12]\n'
+    )
+    assert render(late, "lrc", options=OPTIONS) == "[60:00.50]late\n[60:01.00]\n"
 
 
 def test_karaoke_lights_words_when_they_are_said():
@@ -238,7 +240,7 @@ def test_silence_is_one_empty_interval(name):
     ]
 
 
-@pytest.mark.parametrize("name", ["ctm", "rttm", "aud", "lrc", "words", "csv"])
+@pytest.mark.parametrize("name", ["ctm", "rttm", "aud", "words", "csv"])
 @given(transcript=transcripts())
 def test_line_formats_have_a_line_for_each_segment_of_no_words(name, transcript):
     rows = render(transcript, name, options=OPTIONS).splitlines()

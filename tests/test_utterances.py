@@ -174,7 +174,7 @@ def test_a_tsv_without_a_header_has_ids_and_texts(tmp_path):
         ("x.stm", "a 1 s 0\n", "x.stm: line 1: 4 fields"),
         ("x.stm", "a 1 s 0 soon hello\n", "x.stm: line 1: 'soon' is not a number"),
         ("x.ctm", "a 1 0 0\n", "x.ctm: line 1: 4 fields"),
-        ("x.json", "{}", "x.json: not an asrkit transcript"),
+        ("x.json", "{}", "x.json: not a transcript"),
     ],
 )
 def test_what_cannot_be_read_says_why(tmp_path, name, text, message):

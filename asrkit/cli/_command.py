@@ -54,12 +54,15 @@ class AsrkitCommand(_Help, TyperCommand):
 
     def __init__(self, name: str | None, **settings: Any) -> None:
         super().__init__(name, **settings)
-        self.own = {name for name, option in options_of(self).items() if option.envvar is not None}
+        self.own: set[str] = set()  # options that mean something else than their namesakes
         self.params += [_no_config(_read_files), *running_options()]  # files first
         for name, option in options_of(self).items():
-            if name not in self.own:
-                option.envvar = f"ASRKIT_{name.upper().replace('-', '_')}"
-                option.show_envvar = False  # the help says the rule once
+            variable = f"ASRKIT_{name.upper().replace('-', '_')}"
+            if option.envvar not in (None, variable):
+                self.own.add(name)
+                continue
+            option.envvar = variable
+            option.show_envvar = False  # the help says the rule once
 
     def make_parser(self, ctx: Any) -> Any:
         """Every flag has an opposite, which the help does not list."""
@@ -213,6 +216,8 @@ def read_settings(ctx: Any, config: Config) -> None:
     Raises:
         UsageError: a key or table that no command has, or a value of another type.
     """
+    if not config.files:
+        return
     words: Table = ()
     above = ctx
     while above.parent is not None:

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any, Protocol, TextIO, TypeVar
 import typer
 
 from asrkit import __version__
-from asrkit.cli._progress import Bar, JsonLines, State
-from asrkit.errors import AsrkitError, ExitCode, OutputError
+from asrkit.cli._progress import Bar, JsonLines, StageBar, State
+from asrkit.errors import AsrkitError, ExitCode, InputError, OutputError
 from asrkit.options import ModelOptions
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ class Console:
     _num_inputs: int = 0
     _total_seconds: float | None = None
     _started: float = field(default_factory=time.monotonic)
-    _meter: Bar | JsonLines | None = None
+    _meter: Bar | StageBar | JsonLines | None = None
     _log: LogFile | None = None
 
     def start(self) -> None:
@@ -244,26 +244,54 @@ class Console:
             render: gives the text of a result in the format of a name.
             results: calls `advance` while it works.
         """
+        with self.progress(inputs):
+            self.write_each(inputs, target, render, results)
+        self.summary()
+
+    def write_each(
+        self,
+        inputs: Sequence[AudioInput | FailedInput],
+        target: Target,
+        render: Callable[[Any, str], str],
+        results: Iterable[Any],
+    ) -> None:
+        """As `write_results`, without progress and summary."""
         from asrkit.inputs import FailedInput
 
-        with target.open(inputs, render) as write, self.progress(inputs):
+        with target.open(inputs, render) as write:
             for index, result in enumerate(results):
-                write(index, result)
+                try:
+                    write(index, result)
+                except InputError as error:  # a format cannot hold it
+                    self.failure(error)
+                    continue
                 if isinstance(result, FailedInput):
                     self.failure(result.error)
                     continue
                 self.num_done += 1
                 for warning in getattr(result, "warnings", ()):
                     self.warning(f"{result.source}: {warning}")
-        self.summary()
+
+    @contextmanager
+    def stages(self) -> Iterator[Callable[[str, float], None]]:
+        """Show what is being done and how much of it, from 0 to 1; as `progress` does."""
+        style = self._style()
+        if style == "none":
+            yield lambda name, done: None
+            return
+        color = self.has_color(sys.stderr)
+        with JsonLines() if style == "json" else StageBar(has_color=color) as meter:
+            self._meter = meter
+            try:
+                yield meter.stage
+            finally:
+                self._meter = None
 
     @contextmanager
     def progress(self, inputs: Sequence[AudioInput | FailedInput]) -> Iterator[Console]:
         """Show how much of the audio is done; unless asked for only on a terminal."""
         self._started = time.monotonic()
-        style = self.progress_style
-        if style == "auto":
-            style = "bar" if sys.stderr.isatty() and not self.is_quiet else "none"
+        style = self._style()
         if style == "none":
             yield self
             return
@@ -277,10 +305,15 @@ class Console:
                 meter.show(self._state(), is_last=True)
                 self._meter = None
 
+    def _style(self) -> str:
+        if self.progress_style == "auto":
+            return "bar" if sys.stderr.isatty() and not self.is_quiet else "none"
+        return self.progress_style
+
     def advance(self, seconds: float) -> None:
         """So much more audio is done."""
         self.seconds_done += seconds
-        if self._meter is not None:
+        if isinstance(self._meter, (Bar, JsonLines)):
             self._meter.show(self._state())
 
     def _state(self) -> State:

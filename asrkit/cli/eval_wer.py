@@ -251,6 +251,7 @@ def eval_wer(
         Path | None,
         typer.Option(
             metavar="FILE",
+            envvar="ASRKIT_EVAL_WER_RESUME",  # it comes with --model
             help="Keep transcripts in FILE, line by line, and take from it those that are there.",
             rich_help_panel=_TRANSCRIBING,
         ),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from asrkit.types import Classification, Transcript
+from asrkit.types import Classification, Segment, Transcript
 
 
 def file_name(result: Transcript | Classification) -> str:
@@ -13,6 +13,11 @@ def file_name(result: Transcript | Classification) -> str:
     if not name or name == result.source:
         name = os.path.splitext(os.path.basename(result.source))[0]
     return one_word(name)
+
+
+def speaker_of(segment: Segment) -> str:
+    """Who speaks, on one line; empty where nobody is named."""
+    return one_line(segment.speaker or "")
 
 
 def one_word(text: str) -> str:

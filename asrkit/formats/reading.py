@@ -1,57 +1,71 @@
-"""Texts and times back from files: what was said, line by line or cue by cue.
+"""From files to transcripts: which reader a file needs, and what all readers share.
 
-Files come from anywhere: every pattern here takes time in proportion to the text.
+A reader stands beside the writer of its format, under `@FORMATS.reader`. Files come from anywhere:
+every pattern of a reader takes time in proportion to the text.
 """
 
 from __future__ import annotations
 
 import codecs
-import json
 import math
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from html import unescape
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
-from types import MappingProxyType
+from typing import Any
 
 from asrkit.errors import InputError
-from asrkit.types import Segment, Transcript, Word
+from asrkit.formats.registry import FORMATS, Format
+from asrkit.formats.times import voices
+from asrkit.options import SegmentOptions
+from asrkit.segmentation import split_segments
+from asrkit.types import Character, Segment, Transcript, Word
 
-Reader = Callable[[str], "list[Segment]"]
-_readers: dict[str, Reader] = {}
-READERS: Mapping[str, Reader] = MappingProxyType(_readers)
-"""What reads the text of a file, by suffix. Every other file is read as plain text."""
+TEXT_SUFFIXES = (".txt", ".lab", ".srt", ".vtt", ".ass", ".ssa", ".json")
+"""Of the files that `align` and `eval-wer` look for: each holds one text."""
 
-_TIME = r"(?:(\d{1,9}):)?(\d{1,9}):(\d{1,9})[.,](\d{1,9})"
-_TIMES = re.compile(rf"\s*{_TIME}\s*-->\s*{_TIME}")
-_TAG = re.compile(r"<[^<>]*>")
-_SRT_TAG = re.compile(r"</?(?:i|b|u|s|font|c|v)\b[^<>]*>", re.IGNORECASE)
-_COMMAND = re.compile(r"\{[^{}]*\}")
-_SRT_COMMAND = re.compile(r"\{\\[^{}]*\}")
-_DRAWING = re.compile(r"\\p[1-9]")
-_ASS_TIME = re.compile(r"\s*(\d{1,9}):(\d{1,9}):(\d{1,9})[.:](\d{1,9})\s*")
-_GRID_TOKEN = re.compile(r'"(?:[^"]|"")*"|[^\s"]+')
+MAX_BYTES = 1 << 30
+LONGEST = 1e7  # seconds; no recording is longer, and milliseconds stay exact
 
 
-def reader(*suffixes: str) -> Callable[[Reader], Reader]:
-    """Register the decorated function as what reads files with these suffixes."""
+def read_transcripts(path: str, known: Format) -> list[Transcript | InputError]:
+    """Read what was said from a file.
 
-    def register(read: Reader) -> Reader:
-        for suffix in suffixes:
-            _readers[suffix] = read
-        return read
+    Args:
+        path: the file, or "-" for standard input.
+        known: its format, which must have a reader.
 
-    return register
+    Returns:
+        A transcript for each recording, or what is wrong with it. Their `source` is the file
+        unless it names the audio.
+
+    Raises:
+        InputError: it cannot be read, is not of this format, or holds nothing.
+    """
+    name = "standard input" if path == "-" else path
+    try:
+        found = _parsed(read_text(path, is_json=known.name == "json"), known)
+        if not found:
+            raise InputError("holds no transcript")
+    except InputError as error:
+        raise error.about(name) from error
+    return [
+        item.about(name)
+        if isinstance(item, InputError)
+        else replace(item, source=item.source or name)
+        for item in found
+    ]
 
 
 def read_segments(path: str | Path) -> tuple[Segment, ...]:
-    """Read what was said from a file, as its suffix says.
+    """Read what was said from a file, as its suffix says; every other file is plain text.
 
     Args:
-        path: subtitles, JSON of asrkit, or plain text, whose lines are segments without times
-            (from 0 to 0).
+        path: subtitles, JSON, plain text, whose lines are segments without times (from 0 to 0),
+            or any other format that is read.
 
     Returns:
         Segments that say something; those with times in the order of their starts.
@@ -59,9 +73,10 @@ def read_segments(path: str | Path) -> tuple[Segment, ...]:
     Raises:
         InputError: the file cannot be read or is not what its suffix says, or says nothing.
     """
-    text = read_text(path)
+    known = FORMATS.of_file(path)
+    text = read_text(path, is_json=known is FORMATS["json"])
     try:
-        segments = segments_of(text, os.path.splitext(path)[1])
+        segments = segments_of(text, os.path.basename(path))
     except InputError as error:
         raise error.about(str(path)) from error
     if not segments:
@@ -69,36 +84,62 @@ def read_segments(path: str | Path) -> tuple[Segment, ...]:
     return segments
 
 
-def segments_of(text: str, suffix: str = ".txt") -> tuple[Segment, ...]:
-    """The segments of a text that `read_segments` would read from a file with this suffix."""
-    found = READERS.get(suffix.lower(), read_txt)(text)
+def segments_of(text: str, name: str = ".txt") -> tuple[Segment, ...]:
+    """The segments of a text that `read_segments` would read from a file of this name."""
+    found: list[Segment] = []
+    for item in transcripts_in(text, FORMATS.of_file(name) or FORMATS["txt"]):
+        found += item.segments or [Segment(item.text, 0.0, 0.0)]
     segments = [segment for segment in found if segment.text.strip()]
     return tuple(sorted(segments, key=lambda segment: segment.start))
 
 
-def read_text(path: str | Path) -> str:
-    """Read a text file in UTF-8, or in UTF-16 with a byte order mark.
+def transcripts_in(text: str, known: Format) -> list[Transcript]:
+    """The transcripts of a text in a format; the first error ends it."""
+    found = []
+    for item in _parsed(text, known):
+        if isinstance(item, InputError):
+            raise item
+        found.append(item)
+    return found
+
+
+def read_text(path: str | Path, *, is_json: bool = False) -> str:
+    """Read a text file, or "-", in UTF-8, or in UTF-16 with a byte order mark.
+
+    Args:
+        path: of the file.
+        is_json: bytes that are not UTF-8 become surrogates, which the reader joins or refuses;
+            whisper.cpp cuts characters in two.
 
     Raises:
-        InputError: it cannot be read, or is not text.
+        InputError: it cannot be read, is too large, or is not text.
     """
     try:
-        return decode_text(Path(path).read_bytes())
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror or error}") from error
+        if path == "-":
+            data = sys.stdin.buffer.read(MAX_BYTES + 1)
+        else:
+            with open(path, "rb") as file:
+                data = file.read(MAX_BYTES + 1)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise InputError(f"{path}: cannot be read: {reason}") from error
+    try:
+        return decode_text(data, errors="surrogateescape" if is_json else "strict")
     except InputError as error:
-        raise error.about(str(path)) from error
+        raise error.about("standard input" if path == "-" else str(path)) from error
 
 
-def decode_text(data: bytes) -> str:
-    """Text from bytes, as `read_text` does.
+def decode_text(data: bytes, *, errors: str = "strict") -> str:
+    """Text from bytes, as `read_text` does; `errors` as in `bytes.decode`.
 
     Raises:
         InputError: it is not text.
     """
+    if len(data) > MAX_BYTES:
+        raise InputError(f"longer than {MAX_BYTES >> 20} MiB, which no text is")
     is_wide = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
     try:
-        text = data.decode("utf-16" if is_wide else "utf-8-sig")
+        text = data.decode("utf-16", "strict") if is_wide else data.decode("utf-8-sig", errors)
     except UnicodeDecodeError as error:
         raise InputError(
             f"not UTF-8: byte {error.start} does not fit",
@@ -109,221 +150,194 @@ def decode_text(data: bytes) -> str:
     return text
 
 
-@reader(".txt", ".lab")
-def read_txt(text: str) -> list[Segment]:
-    """Every line is a segment."""
-    return [Segment(" ".join(line.split()), 0.0, 0.0) for line in text.splitlines()]
+def _parsed(text: str, known: Format) -> list[Transcript | InputError]:
+    assert known.read is not None  # for the type checker
+    found = list(known.read(text))
+    for item in found:
+        if isinstance(item, Transcript):
+            _check(item)
+    return found
 
 
-@reader(".srt")
-def read_srt(text: str) -> list[Segment]:
-    """Cues of SubRip. A blank line inside a cue does not end it; the number of the next one does.
-
-    Raises:
-        InputError: there is text but no line of times.
-    """
-    lines = text.splitlines()
-    cues = []
-    marks = [*_time_lines(lines), (len(lines), 0.0, 0.0)]
-    for (line, start, end), (following, _, _) in pairwise(marks):
-        body = [item.strip() for item in lines[line + 1 : following]]
-        if following < len(lines) and body and body[-1].isdecimal():
-            body.pop()
-        shown = [_SRT_COMMAND.sub("", _SRT_TAG.sub("", item)) for item in body]
-        cues.append(_cue(shown, start, end))
-    return _not_nothing(cues, text, "hours:minutes:seconds,milliseconds --> ...")
+def _check(transcript: Transcript) -> None:
+    """Refuse times that no recording has, whatever the format."""
+    seconds(transcript.offset, "the offset")
+    seconds(transcript.duration, "the duration")
+    for number, segment in enumerate(transcript.segments, start=1):
+        place = f"segment {number}"
+        letters = [character for word in segment.words for character in word.characters]
+        items: list[Segment | Word | Character] = [segment, *segment.words, *letters]
+        for item in items:
+            if not 0 <= item.start <= item.end <= LONGEST:
+                raise InputError(
+                    f"{place}: from {item.start} to {item.end} s, expected times in order, from 0 "
+                    f"to {LONGEST:g}"
+                )
+            finite(0.0 if item.score is None else item.score, place)
 
 
-@reader(".vtt")
-def read_vtt(text: str) -> list[Segment]:
-    """Cues of WebVTT; notes, styles and names are passed over.
-
-    Raises:
-        InputError: there is text after the header but no line of times.
-    """
-    lines = text.splitlines()
-    cues = []
-    for line, start, end in _time_lines(lines):
-        body = []
-        for item in lines[line + 1 :]:
-            if not item.strip() or _times(item):
-                break
-            body.append(unescape(_TAG.sub("", item)))
-        cues.append(_cue(body, start, end))
-    rest = text.lstrip().removeprefix("WEBVTT")
-    return _not_nothing(cues, rest, "minutes:seconds.milliseconds --> ...")
+# ------------------------------------------------------------------------- what readers share
 
 
-@reader(".ass", ".ssa")
-def read_ass(text: str) -> list[Segment]:
-    """Dialogue of Advanced SubStation, without comments, drawings and commands.
+def finite(value: Any, place: str) -> float:
+    """A number out of a file.
 
-    Raises:
-        InputError: there is text but no [Events].
-    """
-    columns = ["Layer", "Start", "End", "Style", "Name", "ML", "MR", "MV", "Effect", "Text"]
-    cues = []
-    in_events = has_events = False
-    for line in text.splitlines():
-        if line.lstrip().startswith("["):
-            in_events = line.strip().lower() == "[events]"
-            has_events = has_events or in_events
-        kind, _, rest = line.partition(":")
-        if not in_events or kind.strip() not in ("Format", "Dialogue"):
-            continue
-        if kind.strip() == "Format":
-            columns = [name.strip() for name in rest.split(",")]
-            continue
-        cells = dict(zip(columns, rest.split(",", len(columns) - 1), strict=False))
-        times = [_ASS_TIME.fullmatch(cells.get(name, "")) for name in ("Start", "End")]
-        shown = cells.get("Text", "")
-        if times[0] is None or times[1] is None or _DRAWING.search(shown):
-            continue
-        start, end = (_clock_seconds(match.groups()) for match in times if match is not None)
-        shown = _COMMAND.sub("", shown).replace("\\h", " ").replace("\\n", "\\N")
-        cues.append(_cue(shown.split("\\N"), start, end))
-    return cues if has_events else _not_nothing(cues, text, "Dialogue: lines under [Events]")
-
-
-@reader(".json")
-def read_json(text: str) -> list[Segment]:
-    """Segments of a transcript that asrkit wrote; its text where it has none.
-
-    Raises:
-        InputError: not such a transcript.
-    """
-    try:
-        transcript = Transcript.from_dict(json.loads(text))
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"not JSON: {error}") from error
-    return list(transcript.segments) or [Segment(transcript.text, 0.0, 0.0)]
-
-
-def read_words(path: str | Path) -> list[Word]:
-    """Words with their times, from a TextGrid, a CTM file or JSON of asrkit.
-
-    Of a TextGrid the tier called words is taken, else the second interval tier, else the first.
-
-    Raises:
-        InputError: the file cannot be read, or is none of these.
-    """
-    text = read_text(path)
-    suffix = os.path.splitext(path)[1].lower()
-    try:
-        if suffix == ".json":
-            words = [word for segment in read_json(text) for word in segment.words]
-        elif suffix == ".ctm":
-            words = [word for _, _, word in ctm_words(text)]
-        elif suffix == ".textgrid":
-            words = _grid_words(text)
-        else:
-            raise InputError(f"{suffix!r} is not .TextGrid, .ctm or .json")
-        if not words:
-            raise InputError("holds no words with times")
-    except InputError as error:
-        raise error.about(str(path)) from error
-    return words
-
-
-def _time_lines(lines: Sequence[str]) -> Iterator[tuple[int, float, float]]:
-    for index, line in enumerate(lines):
-        times = _times(line)
-        if times is not None:
-            yield index, *times
-
-
-def _times(line: str) -> tuple[float, float] | None:
-    match = _TIMES.match(line) if "-->" in line else None
-    if match is None:
-        return None
-    groups = match.groups()
-    return _clock_seconds(groups[:4]), _clock_seconds(groups[4:])
-
-
-def _clock_seconds(groups: Sequence[str | None]) -> float:
-    hours, minutes, seconds, fraction = groups
-    whole = int(hours or 0) * 3600 + int(minutes or 0) * 60 + int(seconds or 0)
-    return round(whole + float(f"0.{fraction}"), 3)
-
-
-def _cue(lines: Sequence[str], start: float, end: float) -> Segment:
-    shown = tuple(" ".join(line.split()) for line in lines if line.strip())
-    return Segment(" ".join(shown), start, max(start, end), lines=shown)
-
-
-def _not_nothing(cues: list[Segment], text: str, expected: str) -> list[Segment]:
-    if not cues and text.strip():
-        raise InputError(f"no subtitles found, expected {expected}")
-    return cues
-
-
-def ctm_words(text: str) -> list[tuple[str, str, Word]]:
-    """The words of a CTM file, each with its recording and channel.
-
-    Raises:
-        InputError: a line is not as CTM has it.
-    """
-    words = []
-    for number, line in enumerate(text.splitlines(), start=1):
-        fields = line.split()
-        if not fields or line.startswith(";;"):
-            continue
-        if len(fields) < 5:
-            raise InputError(f"line {number}: {len(fields)} fields, expected 5 or 6")
-        start, duration = (finite(field, number) for field in fields[2:4])
-        score = finite(fields[5], number) if len(fields) > 5 else 1.0
-        words.append((fields[0], fields[1], Word(fields[4], start, start + duration, score)))
-    return words
-
-
-def finite(field: str, line: int) -> float:
-    """A number of a line.
+    Args:
+        value: a number, or the text of one.
+        place: where it stands, for the message.
 
     Raises:
         InputError: it is none, or not finite.
     """
     try:
-        value = float(field)
-    except ValueError:
-        value = math.nan
-    if not math.isfinite(value):
-        raise InputError(f"line {line}: {field!r} is not a number")
-    return value
+        number = float(value)
+    except (OverflowError, TypeError, ValueError):
+        number = math.nan
+    if not math.isfinite(number):
+        raise InputError(f"{place}: {str(value)[:40]!r} is not a number")
+    return number
 
 
-def _grid_words(text: str) -> list[Word]:
-    """Words of a long or short TextGrid; both are the same strings and free-standing numbers."""
-    tokens = [token for token in _GRID_TOKEN.findall(text) if _is_value(token)]
-    values = iter(tokens)
-    tiers: list[tuple[str, list[Word]]] = []
-    try:
-        if [next(values), next(values)] != ['"ooTextFile"', '"TextGrid"']:
-            raise InputError("not a TextGrid")
-        next(values), next(values)
-        if next(values) != "<exists>":
-            return []
-        for _ in range(int(float(next(values)))):
-            kind, name = next(values), next(values)
-            next(values), next(values)
-            words = []
-            for _ in range(int(float(next(values)))):
-                start = float(next(values))
-                end = float(next(values)) if kind == '"IntervalTier"' else start
-                label = next(values)[1:-1].replace('""', '"').strip()
-                if label:
-                    words.append(Word(label, start, end, 1.0))
-            if kind == '"IntervalTier"':
-                tiers.append((name.strip('"').lower(), words))
-    except (StopIteration, ValueError) as error:
-        raise InputError("a TextGrid that ends early or holds something else") from error
-    named = [words for name, words in tiers if name in ("words", "word")]
-    return (named or [words for _, words in tiers[1:2] or tiers] or [[]])[0]
+def seconds(value: Any, place: str) -> float:
+    """A time out of a file, as `finite`; one that no recording has is refused too."""
+    number = finite(value, place)
+    if not 0 <= number <= LONGEST:
+        raise InputError(f"{place}: {str(value)[:40]} s, expected a time from 0 to {LONGEST:g}")
+    return number
 
 
-def _is_value(token: str) -> bool:
-    if token.startswith('"') or token in ("<exists>", "<absent>"):
-        return True
-    try:
-        return math.isfinite(float(token))
-    except ValueError:
-        return False
+def clock(groups: Sequence[str | None], place: str) -> float:
+    """Seconds of hours, minutes, seconds and their decimals, as text; None counts as 0."""
+    hours, minutes, whole, decimals = groups
+    total = int(hours or 0) * 3600 + int(minutes or 0) * 60 + int(whole or 0)
+    return seconds(round(total + float(f"0.{decimals or 0}"), 3), place)
+
+
+def transcript_of(
+    segments: Iterable[Segment], *, id: str = "", offset: float = 0.0, duration: float | None = None
+) -> Transcript:
+    """A transcript with these segments, in the order of their starts; blank ones are left out.
+
+    Args:
+        segments: at most by accident in order.
+        id: name of the recording, if the file says.
+        offset: where the recording begins.
+        duration: of the recording; None ends it with its last segment.
+    """
+    found = sorted((s for s in segments if s.text.strip()), key=lambda segment: segment.start)
+    if duration is None:
+        duration = max((segment.end for segment in found), default=0.0)
+    sources = [s.source_text for s in found if s.source_text is not None]
+    return Transcript(
+        "",
+        duration,
+        " ".join(" ".join(segment.text.split()) for segment in found),
+        tuple(found),
+        id=id,
+        offset=offset,
+        source_text=" ".join(sources) if sources else None,
+    )
+
+
+def cue(lines: Iterable[str], start: float, end: float, **about: Any) -> Segment:
+    """A segment that its source broke into lines; `about` is what else is known of it."""
+    shown = tuple(" ".join(line.split()) for line in lines if line.strip())
+    return Segment(" ".join(shown), start, max(start, end), lines=shown, **about)
+
+
+def spoken(words: Sequence[Word], *, speaker: str | None = None) -> list[Segment]:
+    """Segments of words that their file does not group, as `transcribe` would make them."""
+    each = transcript_of(
+        Segment(word.text, word.start, word.end, words=(word,), speaker=speaker) for word in words
+    )
+    return [
+        replace(segment, speaker=speaker)
+        for voice in voices(each)
+        for segment in split_segments(
+            [segment.words[0] for segment in voice.segments],
+            SegmentOptions(),
+            duration=each.duration,
+        )
+    ]
+
+
+def stamped_words(pieces: Sequence[tuple[float, str]], end: float) -> tuple[Word, ...]:
+    """Words of a text with times inside it.
+
+    A word begins with the piece that it begins; words further on in a piece share its time by their
+    letters, and are not `aligned`. A word ends when the next one begins.
+
+    Args:
+        pieces: (start, text), in order; white space at their edges parts words.
+        end: where the last piece ends.
+    """
+    begun: list[tuple[float, list[str], bool]] = []  # start, parts, whether it begins a piece
+    is_open = False  # the last word goes on in the next piece
+    for (start, text), (following, _) in pairwise([*pieces, (end, "")]):
+        matches = list(re.finditer(r"\S+", text))
+        lead = matches[0].start() if matches else 0
+        width = matches[-1].end() - lead if matches else 1
+        for match in matches:
+            if is_open and begun and match.start() == 0:
+                begun[-1][1].append(match[0])
+                continue
+            share = (match.start() - lead) / width
+            time = start + share * (max(following, start) - start)
+            begun.append((round(time, 3), [match[0]], match.start() == lead))
+        if text:
+            is_open = not text[-1].isspace()
+    if pieces and not pieces[-1][1].strip():
+        end = pieces[-1][0]  # a last stamp says where the last word ends
+    times = [*(time for time, _, _ in begun), end]
+    return tuple(
+        Word("".join(parts), time, max(time, following), 1.0, aligned=is_aligned)
+        for (time, parts, is_aligned), following in zip(begun, times[1:], strict=True)
+    )
+
+
+def timed_between(
+    words: Sequence[Mapping[str, Any]], start: float, end: float
+) -> tuple[list[Word], int]:
+    """Words of which some have no times: these share what lies between their neighbours.
+
+    Args:
+        words: each with `text`, `start`, `end` and `score`; None is not known.
+        start: of their segment.
+        end: of their segment.
+
+    Returns:
+        The words; those without times share by their letters, with a score of 0, and are not
+        `aligned`. And how many they are.
+    """
+    made: list[Word] = []
+    num_guessed = 0
+    index = 0
+    while index < len(words):
+        item = words[index]
+        if item["start"] is not None:
+            score = 1.0 if item["score"] is None else item["score"]
+            last = item["start"] if item["end"] is None else max(item["start"], item["end"])
+            made.append(Word(item["text"], item["start"], last, score))
+            index += 1
+            continue
+        stop = next((i for i in range(index, len(words)) if words[i]["start"] is not None), None)
+        run = words[index:stop]
+        left = made[-1].end if made else start
+        right = max(left, end if stop is None else words[stop]["start"])
+        total, done = sum(len(one["text"]) for one in run) or 1, 0
+        for one in run:
+            first = left + (right - left) * done / total
+            done += len(one["text"])
+            last = left + (right - left) * done / total
+            made.append(Word(one["text"], round(first, 3), round(last, 3), 0.0, aligned=False))
+        num_guessed += len(run)
+        index += len(run)
+    return made, num_guessed
+
+
+def numbered(text: str, *, comment: str) -> Iterator[tuple[str, list[str]]]:
+    """The lines of a file of fields: `line 3` and the fields, blank lines and comments left out."""
+    for number, line in enumerate(text.splitlines(), start=1):
+        fields = line.split()
+        if fields and not line.startswith(comment):
+            yield f"line {number}", fields

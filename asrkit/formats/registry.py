@@ -1,9 +1,10 @@
-"""Formats by name: what writes a result, and what the command line says of it."""
+"""Formats by name: what writes a result, what reads it, and what the command line says of it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from asrkit.errors import InputError, UsageError
@@ -12,6 +13,8 @@ from asrkit.suggest import did_you_mean
 from asrkit.types import Transcript
 
 WriterT = TypeVar("WriterT", bound=Callable[..., Any])
+Reader = Callable[[str], Sequence[Transcript | InputError]]
+"""The transcripts in the text of a file, one for each recording, or what is wrong with one."""
 
 
 @dataclass(frozen=True)
@@ -26,6 +29,10 @@ class Format:
         is_joinable: the texts of many results, one after the other, are one valid text that says
             no less than the single ones.
         header: what stands once at the head of a file, before the texts.
+        read: gives back the transcripts of a text; None where nothing reads the format.
+        suffixes: of files to read, in lower case, with the dot.
+        holds: what comes back of what was written: text, segments, words, speakers, scores; and
+            recordings, where a file may hold several.
     """
 
     name: str
@@ -34,6 +41,9 @@ class Format:
     needs_times: bool = False
     is_joinable: bool = False
     header: str = ""
+    read: Reader | None = None
+    suffixes: tuple[str, ...] = ()
+    holds: frozenset[str] = frozenset()
 
 
 class Registry(Mapping[str, Format]):
@@ -72,6 +82,38 @@ class Registry(Mapping[str, Format]):
             return write
 
         return register
+
+    def reader(self, name: str, *suffixes: str, holds: str) -> Callable[[Reader], Reader]:
+        """Register the decorated function as the reader of a format that has a writer.
+
+        Args:
+            name: of the format.
+            *suffixes: of files that it reads besides those with the suffix that is written.
+            holds: what comes back of a transcript that was written, as `Format.holds`.
+        """
+
+        def register(read: Reader) -> Reader:
+            known = self._formats[name]
+            self._formats[name] = replace(
+                known,
+                read=read,
+                suffixes=(known.suffix.lower(), *suffixes),
+                holds=frozenset(holds.split()),
+            )
+            return read
+
+        return register
+
+    @property
+    def suffixes(self) -> dict[str, Format]:
+        """The format that files with a suffix (lower case, with the dot) are read in."""
+        return {suffix: item for item in self.values() if item.read for suffix in item.suffixes}
+
+    def of_file(self, path: str | os.PathLike[str]) -> Format | None:
+        """The format that a file is read in, by the longest suffix that is known."""
+        name, known = os.path.basename(path).lower(), self.suffixes
+        dots = (index for index, character in enumerate(name) if character == ".")
+        return next((known[name[dot:]] for dot in dots if name[dot:] in known), None)
 
     def find(self, name: str) -> Format:
         """The format of a name.
@@ -126,13 +168,14 @@ def render(transcript: Transcript, name: str, *, options: SegmentOptions) -> str
 
     Raises:
         UsageError: the name is unknown, or an option is out of range.
-        InputError: the format needs times and the transcript has words but no segments.
+        InputError: the format needs times and the transcript has a text but none.
     """
     chosen = FORMATS.find(name)
-    if chosen.needs_times and transcript.text.strip() and not transcript.segments:
+    has_times = any(segment.end > 0 for segment in transcript.segments)
+    if chosen.needs_times and transcript.text.strip() and not has_times:
         raise InputError(
             f"{transcript.source}: {name} needs times, and this transcript has none",
-            hint="make it with times of segments or words",
+            hint="make it with times of segments or words; asrkit align finds them in the audio",
         )
     text: str = chosen.write(transcript, options)
     return text

@@ -15,7 +15,6 @@ import itertools
 import math
 import os
 import re
-import sys
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -23,19 +22,13 @@ from operator import attrgetter
 from typing import Any
 
 from asrkit.errors import InputError, ManifestError
-from asrkit.formats.reading import (
-    READERS,
-    ctm_words,
-    decode_text,
-    finite,
-    read_text,
-    segments_of,
-)
+from asrkit.formats.reading import TEXT_SUFFIXES, finite, read_text, segments_of
+from asrkit.formats.speech import ctm_words
 from asrkit.inputs import MANIFEST_SUFFIXES, labels_of, read_rows
 from asrkit.options import TableOptions
 from asrkit.types import Word
 
-_DOCUMENTS = frozenset(READERS) - {".txt", ".lab"}
+_DOCUMENTS = frozenset(TEXT_SUFFIXES) - {".txt", ".lab"}
 _TRN = re.compile(r"(.*)\(([^()\s]+)\)\s*")
 _IGNORED = "ignore_time_segment_in_scoring"
 
@@ -102,8 +95,7 @@ def read_texts(path: str, options: TableOptions, *, is_hypothesis: bool = False)
         return Texts(path, _read_folder(path))
     name = "standard input" if path == "-" else path
     try:
-        text = decode_text(sys.stdin.buffer.read()) if path == "-" else read_text(path)
-        return _read(text, name, options, is_hypothesis)
+        return _read(read_text(path), name, options, is_hypothesis)
     except InputError as error:
         raise error.about(name) from error
 
@@ -269,7 +261,7 @@ def _read_stm(text: str) -> list[Utterance]:
         if len(fields) < 5:
             raise InputError(f"line {number}: {len(fields)} fields, expected 6 of a segment")
         recording, channel, speaker = fields[:3]
-        start, end = (finite(value, number) for value in fields[3:5])
+        start, end = (finite(value, f"line {number}") for value in fields[3:5])
         said = fields[5] if len(fields) > 5 else ""
         labels = {"speaker": speaker, "recording": recording, "channel": channel}
         if said.startswith("<"):
@@ -367,7 +359,7 @@ def _read_folder(folder: str) -> list[Utterance]:
     utterances: dict[str, Utterance] = {}
     for path in sorted(_files_below(folder)):
         stem, suffix = os.path.splitext(os.path.relpath(path, folder))
-        if suffix.lower() not in READERS:
+        if suffix.lower() not in TEXT_SUFFIXES:
             continue
         id_ = stem.replace(os.sep, "/")
         if id_ in utterances:
@@ -377,7 +369,7 @@ def _read_folder(folder: str) -> list[Utterance]:
         except InputError as error:
             raise error.about(path) from error
     if not utterances:
-        raise InputError(f"{folder}: holds no texts", hint=f"known are {', '.join(READERS)}")
+        raise InputError(f"{folder}: holds no texts", hint=f"known are {', '.join(TEXT_SUFFIXES)}")
     return list(utterances.values())
 
 

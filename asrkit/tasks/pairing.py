@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from asrkit.errors import InputError, UsageError
-from asrkit.formats import READERS, read_segments
-from asrkit.formats.reading import decode_text, segments_of
+from asrkit.formats import TEXT_SUFFIXES, read_segments
+from asrkit.formats.reading import read_text, segments_of
 from asrkit.inputs import FailedInput
 from asrkit.tasks.align import TextOf
 from asrkit.types import AudioInput
@@ -95,13 +94,13 @@ def file_beside(item: AudioInput, folder: str | None, suffixes: Sequence[str]) -
 def _with_text(item: AudioInput, text: str | None, *, is_one: bool) -> TextOf | FailedInput:
     try:
         if text == "-":
-            segments = segments_of(decode_text(sys.stdin.buffer.read()))
+            segments = segments_of(read_text(text))
             if not segments:
                 raise InputError("standard input: holds no text")
             return TextOf(item, segments)
         if text is None and item.text is not None:
             return TextOf(item, segments_of(item.text))
-        path = Path(text) if is_one and text else file_beside(item, text, list(READERS))
+        path = Path(text) if is_one and text else file_beside(item, text, TEXT_SUFFIXES)
         return TextOf(item, read_segments(path), str(path))
     except InputError as error:
         return FailedInput(item.source, error, item.id)

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asrkit.errors import InputError, UsageError
-from asrkit.formats.reading import read_words
+from asrkit.formats.speech import words_of_file
 from asrkit.tasks.pairing import file_beside
 from asrkit.types import AudioInput, Transcript, Word
 
@@ -82,8 +82,8 @@ def find_reference(item: AudioInput, reference: str) -> list[Word]:
     """
     try:
         if not os.path.isdir(reference):
-            return read_words(reference)
-        return read_words(file_beside(item, reference, (".textgrid", ".ctm", ".json")))
+            return words_of_file(reference)
+        return words_of_file(file_beside(item, reference, (".textgrid", ".ctm", ".json")))
     except InputError as error:
         raise UsageError(error.message, hint=error.hint) from error
 

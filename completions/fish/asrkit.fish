@@ -23,7 +23,11 @@ function __asrkit_has_value
         case 'asrkit completion'
             contains -- $argv[2] --progress --color --log-file
         case 'asrkit convert checkpoint'
-            contains -- $argv[2] --dtype --shard-size --audio --tolerance --dictionary --sentencepiece --base --config --revision --language --cache-dir --progress --color --log-file
+            contains -- $argv[2] --dtype --quantize --shard-size --audio --tolerance --dictionary --sentencepiece --base --config --revision --language --cache-dir --progress --color --log-file
+        case 'asrkit convert lm'
+            contains -- $argv[2] --order --prune --unigrams --lm-alpha --lm-beta --tune --audio-column --text-column --revision --language --device --cache-dir --threads --progress --color --log-file
+        case 'asrkit convert transcript'
+            contains -- $argv[2] --from --shift --scale --format -f --output -o --max-line-width --max-line-count --max-words-per-line --max-pause --progress --color --log-file
         case 'asrkit models list'
             contains -- $argv[2] --cache-dir --progress --color --log-file
         case 'asrkit models info'
@@ -51,7 +55,7 @@ function __asrkit_at
             continue
         end
         switch "$path $word"
-            case 'asrkit transcribe' 'asrkit translate' 'asrkit align' 'asrkit classify' 'asrkit embed' 'asrkit eval-wer' 'asrkit doctor' 'asrkit completion' 'asrkit convert' 'asrkit convert checkpoint' 'asrkit models' 'asrkit models list' 'asrkit models info' 'asrkit models download' 'asrkit models path' 'asrkit models attention'
+            case 'asrkit transcribe' 'asrkit translate' 'asrkit align' 'asrkit classify' 'asrkit embed' 'asrkit eval-wer' 'asrkit doctor' 'asrkit completion' 'asrkit convert' 'asrkit convert checkpoint' 'asrkit convert lm' 'asrkit convert transcript' 'asrkit models' 'asrkit models list' 'asrkit models info' 'asrkit models download' 'asrkit models path' 'asrkit models attention'
                 set path "$path $word"
             case "$path -?*"
                 __asrkit_has_value $path $word
@@ -90,7 +94,7 @@ function __asrkit_takes
             case @audio
                 set pattern '/$|\.(?:3g2|3gp|aac|ac3|aif|aifc|aiff|amr|ape|asf|au|avi|caf|csv|dsf|dts|eac3|flac|flv|gsm|jsonl|m2ts|m4a|m4b|m4v|mka|mkv|mov|mp1|mp2|mp3|mp4|mpc|mpeg|mpg|mts|mxf|nist|oga|ogg|ogv|opus|ra|rf64|rm|snd|sph|spx|ts|tsv|tta|vob|voc|w64|wav|wave|weba|webm|wma|wmv|wv)$'
             case @texts
-                set pattern '/$|\.(?:ass|json|lab|srt|ssa|txt|vtt)$'
+                set pattern '/$|\.(?:ass|aud.txt|csv|ctm|json|jsonl|lab|lrc|rttm|srt|ssa|textgrid|tsv|txt|vtt|words.tsv)$'
             case @lms
                 set pattern '/$|\.(?:arpa|bin|binary)$'
             case '*'
@@ -120,7 +124,7 @@ complete -c asrkit -n '__asrkit_at \'asrkit\' 0' -a embed -d 'Turn audio into ve
 complete -c asrkit -n '__asrkit_at \'asrkit\' 0' -a eval-wer -d 'Compare transcripts with references: word and character error rates'
 complete -c asrkit -n '__asrkit_at \'asrkit\' 0' -a doctor -d 'Look at the installation: settings, devices, codecs, extras, cache, Hub'
 complete -c asrkit -n '__asrkit_at \'asrkit\' 0' -a completion -d 'Print the completion script of a shell'
-complete -c asrkit -n '__asrkit_at \'asrkit\' 0' -a convert -d 'Convert checkpoints'
+complete -c asrkit -n '__asrkit_at \'asrkit\' 0' -a convert -d 'Convert checkpoints, transcripts and language models'
 complete -c asrkit -n '__asrkit_at \'asrkit\' 0' -a models -d 'List, describe and fetch models, and see what they look at'
 complete -c asrkit -n '__asrkit_at \'asrkit transcribe\'' -l recursive -s r -d 'Search directories'
 complete -c asrkit -n '__asrkit_at \'asrkit transcribe\'' -l files-from -x -a '(__asrkit_takes @files)' -d 'Read input names from FILE (- for standard input), one a line or NUL-separated'
@@ -391,7 +395,10 @@ complete -c asrkit -n '__asrkit_at \'asrkit completion\'' -l help -s h -d 'Show 
 complete -c asrkit -n '__asrkit_at \'asrkit completion\' 0' -a 'bash zsh fish powershell'
 complete -c asrkit -n '__asrkit_at \'asrkit convert\'' -l help -s h -d 'Show this message and exit'
 complete -c asrkit -n '__asrkit_at \'asrkit convert\' 0' -a checkpoint -d 'Rewrite a checkpoint as safetensors that asrkit and transformers load'
+complete -c asrkit -n '__asrkit_at \'asrkit convert\' 0' -a lm -d 'Give a CTC model a language model, made of a text or given'
+complete -c asrkit -n '__asrkit_at \'asrkit convert\' 0' -a transcript -d 'Convert transcripts and subtitles, and move or reshape them on the way'
 complete -c asrkit -n '__asrkit_at \'asrkit convert checkpoint\'' -l dtype -x -a 'float32 float16 bfloat16' -d 'Numbers on disk'
+complete -c asrkit -n '__asrkit_at \'asrkit convert checkpoint\'' -l quantize -x -a 'int8' -d 'Weights of transformer layers as 8-bit numbers, which run so on the CPU'
 complete -c asrkit -n '__asrkit_at \'asrkit convert checkpoint\'' -l shard-size -x -d 'Largest file of weights, as 5GB or 500MB'
 complete -c asrkit -n '__asrkit_at \'asrkit convert checkpoint\'' -l merge-weight-norm -d 'Store the positional convolution\'s weight itself as the direction of its weight norm, and its norms beside it'
 complete -c asrkit -n '__asrkit_at \'asrkit convert checkpoint\'' -l check -d 'Run source and result on the same audio, and exit with 1 if they differ'
@@ -415,6 +422,52 @@ complete -c asrkit -n '__asrkit_at \'asrkit convert checkpoint\'' -l log-file -x
 complete -c asrkit -n '__asrkit_at \'asrkit convert checkpoint\'' -l help -s h -d 'Show this message and exit'
 complete -c asrkit -n '__asrkit_at \'asrkit convert checkpoint\' 0' -a '(__asrkit_takes @models @directories)'
 complete -c asrkit -n '__asrkit_at \'asrkit convert checkpoint\' 1' -a '(__asrkit_takes @directories)'
+complete -c asrkit -n '__asrkit_at \'asrkit convert lm\'' -l order -x -d 'Words in the longest n-gram'
+complete -c asrkit -n '__asrkit_at \'asrkit convert lm\'' -l prune -x -d 'Leave out n-grams that occur so often or less, for each order from 1'
+complete -c asrkit -n '__asrkit_at \'asrkit convert lm\'' -l as-is -d 'Take words as they stand'
+complete -c asrkit -n '__asrkit_at \'asrkit convert lm\'' -l unigrams -x -a '(__asrkit_takes @files)' -d 'Words to trust, one a line'
+complete -c asrkit -n '__asrkit_at \'asrkit convert lm\'' -l lm-alpha -x -d 'Weight of the language model'
+complete -c asrkit -n '__asrkit_at \'asrkit convert lm\'' -l lm-beta -x -d 'Score of every word'
+complete -c asrkit -n '__asrkit_at \'asrkit convert lm\'' -l tune -x -a '(__asrkit_takes @audio)' -d 'Search both weights on recordings with texts (.jsonl .csv .tsv)'
+complete -c asrkit -n '__asrkit_at \'asrkit convert lm\'' -l audio-column -x -d 'Manifest column of paths'
+complete -c asrkit -n '__asrkit_at \'asrkit convert lm\'' -l text-column -x -d 'Manifest column of reference texts'
+complete -c asrkit -n '__asrkit_at \'asrkit convert lm\'' -l revision -x -d 'Branch, tag or commit of a Hub id'
+complete -c asrkit -n '__asrkit_at \'asrkit convert lm\'' -l language -x -a '(__asrkit_takes @languages)' -d 'Language of a multilingual model, as fra'
+complete -c asrkit -n '__asrkit_at \'asrkit convert lm\'' -l device -x -a 'auto cpu cuda mps' -d 'Where the model runs'
+complete -c asrkit -n '__asrkit_at \'asrkit convert lm\'' -l cache-dir -x -a '(__asrkit_takes @directories)' -d 'Where Hub files are kept'
+complete -c asrkit -n '__asrkit_at \'asrkit convert lm\'' -l offline -d 'Never open a connection'
+complete -c asrkit -n '__asrkit_at \'asrkit convert lm\'' -l threads -x -d 'CPU threads of the model'
+complete -c asrkit -n '__asrkit_at \'asrkit convert lm\'' -l no-config -d 'Read no file of settings'
+complete -c asrkit -n '__asrkit_at \'asrkit convert lm\'' -l quiet -s q -d 'Errors only on stderr'
+complete -c asrkit -n '__asrkit_at \'asrkit convert lm\'' -l verbose -s v -d 'More on stderr'
+complete -c asrkit -n '__asrkit_at \'asrkit convert lm\'' -l debug -d 'Show tracebacks of errors'
+complete -c asrkit -n '__asrkit_at \'asrkit convert lm\'' -l progress -x -a 'auto bar json none' -d 'How far the run is, on stderr'
+complete -c asrkit -n '__asrkit_at \'asrkit convert lm\'' -l color -x -a 'auto always never' -d 'Colours'
+complete -c asrkit -n '__asrkit_at \'asrkit convert lm\'' -l log-file -x -a '(__asrkit_takes @files)' -d 'Append everything that stderr and --verbose show, with times'
+complete -c asrkit -n '__asrkit_at \'asrkit convert lm\'' -l help -s h -d 'Show this message and exit'
+complete -c asrkit -n '__asrkit_at \'asrkit convert lm\' 0' -a '(__asrkit_takes @texts @lms)'
+complete -c asrkit -n '__asrkit_at \'asrkit convert lm\' 1' -a '(__asrkit_takes @models @directories)'
+complete -c asrkit -n '__asrkit_at \'asrkit convert lm\' 2' -a '(__asrkit_takes @directories)'
+complete -c asrkit -n '__asrkit_at \'asrkit convert transcript\'' -l from -x -d 'Format of all inputs, a name of --format'
+complete -c asrkit -n '__asrkit_at \'asrkit convert transcript\'' -l recursive -s r -d 'Search directories'
+complete -c asrkit -n '__asrkit_at \'asrkit convert transcript\'' -l shift -x -d 'Add to all times, after --scale'
+complete -c asrkit -n '__asrkit_at \'asrkit convert transcript\'' -l scale -x -d 'Multiply all times by a number or fraction, as 25/23.976'
+complete -c asrkit -n '__asrkit_at \'asrkit convert transcript\'' -l format -s f -x -a '(__asrkit_takes , txt json jsonl tsv csv words srt vtt ass lrc textgrid textgrid-short ctm rttm aud)' -d 'txt, json, jsonl, tsv, csv, words, srt, vtt, ass, lrc, textgrid, textgrid-short, ctm, rttm, aud'
+complete -c asrkit -n '__asrkit_at \'asrkit convert transcript\'' -l output -s o -x -a '(__asrkit_takes @files)' -d 'A file, a directory (one file an input and format), or standard output'
+complete -c asrkit -n '__asrkit_at \'asrkit convert transcript\'' -l max-line-width -x -d 'Characters in a line'
+complete -c asrkit -n '__asrkit_at \'asrkit convert transcript\'' -l max-line-count -x -d 'Lines of a subtitle'
+complete -c asrkit -n '__asrkit_at \'asrkit convert transcript\'' -l max-words-per-line -x -d 'Words in a line of a subtitle'
+complete -c asrkit -n '__asrkit_at \'asrkit convert transcript\'' -l max-pause -x -d 'A longer silence ends a subtitle'
+complete -c asrkit -n '__asrkit_at \'asrkit convert transcript\'' -l dry-run -d 'Say what would be done, and stop'
+complete -c asrkit -n '__asrkit_at \'asrkit convert transcript\'' -l no-config -d 'Read no file of settings'
+complete -c asrkit -n '__asrkit_at \'asrkit convert transcript\'' -l quiet -s q -d 'Errors only on stderr'
+complete -c asrkit -n '__asrkit_at \'asrkit convert transcript\'' -l verbose -s v -d 'More on stderr'
+complete -c asrkit -n '__asrkit_at \'asrkit convert transcript\'' -l debug -d 'Show tracebacks of errors'
+complete -c asrkit -n '__asrkit_at \'asrkit convert transcript\'' -l progress -x -a 'auto bar json none' -d 'How far the run is, on stderr'
+complete -c asrkit -n '__asrkit_at \'asrkit convert transcript\'' -l color -x -a 'auto always never' -d 'Colours'
+complete -c asrkit -n '__asrkit_at \'asrkit convert transcript\'' -l log-file -x -a '(__asrkit_takes @files)' -d 'Append everything that stderr and --verbose show, with times'
+complete -c asrkit -n '__asrkit_at \'asrkit convert transcript\'' -l help -s h -d 'Show this message and exit'
+complete -c asrkit -n '__asrkit_at \'asrkit convert transcript\' 0+' -a '(__asrkit_takes @texts @directories)'
 complete -c asrkit -n '__asrkit_at \'asrkit models\'' -l help -s h -d 'Show this message and exit'
 complete -c asrkit -n '__asrkit_at \'asrkit models\' 0' -a list -d 'List the models at hand: embedded ones, and those in the cache'
 complete -c asrkit -n '__asrkit_at \'asrkit models\' 0' -a info -d 'Say what a model is: family, size, vocabulary, labels, languages, licence'

@@ -388,7 +388,7 @@ Register-ArgumentCompleter -Native -CommandName asrkit -ScriptBlock {
             }
         }
         'asrkit convert' = @{
-            Commands = @('checkpoint')
+            Commands = @('checkpoint', 'lm', 'transcript')
             Operands = @()
             Repeats = $false
             Options = @{
@@ -402,6 +402,7 @@ Register-ArgumentCompleter -Native -CommandName asrkit -ScriptBlock {
             Repeats = $false
             Options = @{
                 '--dtype' = 'float32 float16 bfloat16'
+                '--quantize' = 'int8'
                 '--shard-size' = ''
                 '--merge-weight-norm' = $null
                 '--check' = $null
@@ -415,6 +416,71 @@ Register-ArgumentCompleter -Native -CommandName asrkit -ScriptBlock {
                 '--language' = '@languages'
                 '--cache-dir' = '@directories'
                 '--offline' = $null
+                '--no-config' = $null
+                '--quiet' = $null
+                '-q' = $null
+                '--verbose' = $null
+                '-v' = $null
+                '--debug' = $null
+                '--progress' = 'auto bar json none'
+                '--color' = 'auto always never'
+                '--log-file' = '@files'
+                '--help' = $null
+                '-h' = $null
+            }
+        }
+        'asrkit convert lm' = @{
+            Commands = @()
+            Operands = @('@texts @lms', '@models @directories', '@directories')
+            Repeats = $false
+            Options = @{
+                '--order' = ''
+                '--prune' = ''
+                '--as-is' = $null
+                '--unigrams' = '@files'
+                '--lm-alpha' = ''
+                '--lm-beta' = ''
+                '--tune' = '@audio'
+                '--audio-column' = ''
+                '--text-column' = ''
+                '--revision' = ''
+                '--language' = '@languages'
+                '--device' = 'auto cpu cuda mps'
+                '--cache-dir' = '@directories'
+                '--offline' = $null
+                '--threads' = ''
+                '--no-config' = $null
+                '--quiet' = $null
+                '-q' = $null
+                '--verbose' = $null
+                '-v' = $null
+                '--debug' = $null
+                '--progress' = 'auto bar json none'
+                '--color' = 'auto always never'
+                '--log-file' = '@files'
+                '--help' = $null
+                '-h' = $null
+            }
+        }
+        'asrkit convert transcript' = @{
+            Commands = @()
+            Operands = @('@texts @directories')
+            Repeats = $true
+            Options = @{
+                '--from' = ''
+                '--recursive' = $null
+                '-r' = $null
+                '--shift' = ''
+                '--scale' = ''
+                '--format' = ', txt json jsonl tsv csv words srt vtt ass lrc textgrid textgrid-short ctm rttm aud'
+                '-f' = ', txt json jsonl tsv csv words srt vtt ass lrc textgrid textgrid-short ctm rttm aud'
+                '--output' = '@files'
+                '-o' = '@files'
+                '--max-line-width' = ''
+                '--max-line-count' = ''
+                '--max-words-per-line' = ''
+                '--max-pause' = ''
+                '--dry-run' = $null
                 '--no-config' = $null
                 '--quiet' = $null
                 '-q' = $null
@@ -550,7 +616,7 @@ Register-ArgumentCompleter -Native -CommandName asrkit -ScriptBlock {
     }
     $suffixes = @{
         '@audio' = @('.3g2', '.3gp', '.aac', '.ac3', '.aif', '.aifc', '.aiff', '.amr', '.ape', '.asf', '.au', '.avi', '.caf', '.csv', '.dsf', '.dts', '.eac3', '.flac', '.flv', '.gsm', '.jsonl', '.m2ts', '.m4a', '.m4b', '.m4v', '.mka', '.mkv', '.mov', '.mp1', '.mp2', '.mp3', '.mp4', '.mpc', '.mpeg', '.mpg', '.mts', '.mxf', '.nist', '.oga', '.ogg', '.ogv', '.opus', '.ra', '.rf64', '.rm', '.snd', '.sph', '.spx', '.ts', '.tsv', '.tta', '.vob', '.voc', '.w64', '.wav', '.wave', '.weba', '.webm', '.wma', '.wmv', '.wv')
-        '@texts' = @('.ass', '.json', '.lab', '.srt', '.ssa', '.txt', '.vtt')
+        '@texts' = @('.ass', '.aud.txt', '.csv', '.ctm', '.json', '.jsonl', '.lab', '.lrc', '.rttm', '.srt', '.ssa', '.textgrid', '.tsv', '.txt', '.vtt', '.words.tsv')
         '@lms' = @('.arpa', '.bin', '.binary')
     }
 

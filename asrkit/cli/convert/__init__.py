@@ -6,11 +6,14 @@ import typer
 
 from asrkit.cli._command import AsrkitCommand, AsrkitGroup
 from asrkit.cli.convert.checkpoint import checkpoint
+from asrkit.cli.convert.lm import lm
+from asrkit.cli.convert.transcript import transcript
 
 app = typer.Typer(
     cls=AsrkitGroup,
     no_args_is_help=True,
     rich_markup_mode="rich",
-    help="Convert checkpoints.",
+    help="Convert checkpoints, transcripts and language models.",
 )
-app.command(cls=AsrkitCommand)(checkpoint)
+for _command in (checkpoint, lm, transcript):
+    app.command(cls=AsrkitCommand)(_command)

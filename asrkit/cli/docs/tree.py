@@ -145,9 +145,13 @@ def command_tree() -> Command:
 def suffixes() -> dict[str, tuple[str, ...]]:
     """Suffixes of the files of each kind."""
     from asrkit.ctc import lm
-    from asrkit.formats.reading import READERS
+    from asrkit.formats import FORMATS
 
-    kinds = {"@audio": AUDIO_SUFFIXES | MANIFEST_SUFFIXES, "@texts": READERS, "@lms": lm.SUFFIXES}
+    kinds = {
+        "@audio": AUDIO_SUFFIXES | MANIFEST_SUFFIXES,
+        "@texts": FORMATS.suffixes,
+        "@lms": lm.SUFFIXES,
+    }
     return {kind: tuple(sorted(found)) for kind, found in kinds.items()}
 
 
