@@ -11,13 +11,13 @@ set -euo pipefail
 sentences=${1:?usage: language_model.sh SENTENCES.txt MODEL OUT [DEV.tsv TEST.tsv]}
 model=${2:?a CTC model}
 out=${3:?a folder to make}
-dev=${4:-} test=${5:-}
+dev=${4:-} test=${5:+$(realpath "$5")}
 
 asrkit convert lm "$sentences" "$model" "$out" ${dev:+--tune "$dev"}
 if [[ -n $test ]]; then
-  before=$(mktemp --suffix=.jsonl) after=$(mktemp --suffix=.jsonl)
-  trap 'rm -f "$before" "$after"' EXIT
-  asrkit transcribe --quiet "$test" --model "$model" --no-lm -f jsonl >"$before"
-  asrkit transcribe --quiet "$test" --model "$out" -f jsonl >"$after"
-  asrkit eval-wer "$test" "$before" "$after" # two systems, and if the difference is chance
+  work=$(mktemp -d)
+  trap 'rm -r "$work"' EXIT
+  asrkit transcribe --quiet "$test" --model "$model" --no-lm -f jsonl >"$work/before.jsonl"
+  asrkit transcribe --quiet "$test" --model "$out" -f jsonl >"$work/after.jsonl"
+  (cd "$work" && asrkit eval-wer "$test" before.jsonl after.jsonl) # and if the difference is chance
 fi

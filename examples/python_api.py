@@ -1,8 +1,11 @@
-# The Python API, cell by cell: run it whole (`python examples/python_api.py`), or cell by cell in
-# an editor that knows `# %%` (VS Code, PyCharm, Spyder; `jupytext --to ipynb` makes a notebook).
-#
-# The embedded models need no download. For speech of people name others, such as
-# model="facebook/wav2vec2-large-960h-lv60-self".
+"""The Python API, cell by cell.
+
+    python examples/python_api.py
+
+or in an editor that knows `# %%` (VS Code, PyCharm, Spyder); `jupytext --to ipynb` makes a notebook.
+The embedded models need no download. For speech of people name others, such as
+model="facebook/wav2vec2-large-960h-lv60-self".
+"""
 
 # %% Setup
 from pathlib import Path

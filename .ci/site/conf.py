@@ -15,7 +15,7 @@ highlight_language = "text"
 suppress_warnings = ["misc.highlighting_failure"]  # a shell command of several lines
 
 napoleon_use_ivar = True
-default_role = "code"
+default_role = "py:obj"  # a link where it names something of the page's module
 autodoc_typehints = "signature"
 autodoc_member_order = "bysource"
 autodoc_class_signature = "mixed"
