@@ -2,7 +2,7 @@
 
     python examples/python_api.py
 
-or in an editor that knows `# %%` (VS Code, PyCharm, Spyder); `jupytext --to ipynb` makes a notebook.
+or in an editor that knows `# %%` (VS Code, PyCharm, Spyder); jupytext makes a notebook of it.
 The embedded models need no download. For speech of people name others, such as
 model="facebook/wav2vec2-large-960h-lv60-self".
 """
