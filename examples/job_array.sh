@@ -14,7 +14,7 @@
 #SBATCH --mem=8G
 #SBATCH --time=04:00:00
 #SBATCH --requeue
-#SBATCH --signal=TERM@30
+#SBATCH --signal=B:TERM@30
 set -euo pipefail
 
 inputs=${1:?usage: sbatch job_array.sh INPUTS OUT [OPTION...]}
