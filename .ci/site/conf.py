@@ -1,5 +1,6 @@
 """Sphinx settings of the site; `build.py` beside this file lays out its pages."""
 
+import re
 from typing import Any
 
 from asrkit import __version__
@@ -15,6 +16,7 @@ highlight_language = "text"
 suppress_warnings = ["misc.highlighting_failure"]  # a shell command of several lines
 
 napoleon_use_ivar = True
+napoleon_attr_annotations = False  # the signature has them
 default_role = "py:obj"  # a link where it names something of the page's module
 autodoc_typehints = "signature"
 autodoc_member_order = "bysource"
@@ -29,11 +31,18 @@ html_theme_options = {"navigation_with_keys": True}
 
 
 def setup(app: Any) -> None:
-    """A default that a dataclass makes anew each time has no text that Sphinx could parse."""
+    """Signatures as the source has them, where Python has made something else of them."""
 
-    def replace(
-        app: Any, what: str, name: str, it: Any, options: Any, text: str, result: str
-    ) -> Any:
-        return (text or "").replace("<factory>", "..."), result
+    def tidy(app: Any, what: str, name: str, it: Any, options: Any, text: str, result: str) -> Any:
+        return _tidied(text), _tidied(result)
 
-    app.connect("autodoc-process-signature", replace)
+    app.connect("autodoc-process-signature", tidy)
+
+
+def _tidied(signature: str | None) -> str | None:
+    if signature is None:
+        return None
+    text = signature.replace("<factory>", "...")  # no text that could be parsed
+    return re.sub(
+        r"~numpy\.ndarray\[.*?~numpy\.dtype\[(.*?)\]\]", r"~numpy.typing.NDArray[\1]", text
+    )
