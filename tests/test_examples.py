@@ -135,6 +135,22 @@ def test_workflow_scores_a_pull_request_and_fails_above_the_limit(checkout):
 
 
 @pytest.mark.slow
+def test_parts_of_a_job_array_in_a_row_are_the_whole(tmp_path):
+    script, inputs = EXAMPLES / "job_array.sh", EXAMPLES / "transcripts.tsv"
+    for task in ("1", "2", "2"):  # the last goes on where nothing is left
+        variables = {"SLURM_ARRAY_TASK_ID": task, "SLURM_ARRAY_TASK_COUNT": "2"}
+        run(script, inputs, "parts", "--timestamps", "none", folder=tmp_path, **variables)
+
+    whole = run(
+        "asrkit", "transcribe", inputs, "--timestamps", "none", "-f", "jsonl", folder=tmp_path
+    )
+
+    parts = [tmp_path / "parts" / name for name in ("part-0001.jsonl", "part-0002.jsonl")]
+    assert all(path.stat().st_size for path in parts)
+    assert "".join(path.read_text() for path in parts) == whole
+
+
+@pytest.mark.slow
 def test_language_model_of_a_domain_lowers_its_errors(tmp_path):
     said = re.findall(r"\t(.+)", (EXAMPLES / "transcripts.tsv").read_text())[1:]
     (tmp_path / "sentences.txt").write_text("\n".join(said) + "\n")
