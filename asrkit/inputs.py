@@ -16,7 +16,7 @@ import stat
 import sys
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import PurePath
 from typing import IO, Any
 
@@ -31,6 +31,7 @@ AUDIO_SUFFIXES = frozenset(
 )
 MANIFEST_SUFFIXES = frozenset([".jsonl", ".csv", ".tsv"])
 STDIN_NAME = "stdin"
+_BYTES_PER_SECOND = 32_000  # 16 bits at 16 kHz
 
 _LIST_HINTS = {
     ".json": "a manifest with one JSON object per line is read when its name ends in .jsonl",
@@ -47,11 +48,13 @@ class FailedInput:
         source: the argument, or file:line of a list or manifest.
         error: why.
         id: the name of the input in results; the source when nothing else is given.
+        group: as of an `AudioInput`.
     """
 
     source: str
     error: AsrkitError
     id: str = ""
+    group: int = field(default=0, compare=False)
 
 
 @dataclass(frozen=True)
@@ -73,6 +76,18 @@ class _Wanted:
     def has(self, path: str) -> bool:
         """Whether a file is one of those by its suffix."""
         return path.lower().endswith(self.texts) if self.texts else _suffix(path) in AUDIO_SUFFIXES
+
+
+def size_of(item: AudioInput | FailedInput) -> float:
+    """Bytes of a file; of a part of one as many as plain audio has; 0 where there is none."""
+    if isinstance(item, FailedInput):
+        return 0.0
+    if item.duration is not None:
+        return item.duration * _BYTES_PER_SECOND
+    try:
+        return float(os.path.getsize(item.path))
+    except (OSError, ValueError):
+        return 0.0
 
 
 def iter_inputs(

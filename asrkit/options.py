@@ -43,7 +43,7 @@ class ModelOptions:
         model: Hub id (`user/name` or `user/name@revision`), directory, or embedded model.
         revision: branch, tag or commit of a Hub id.
         device: auto, cpu, cuda, cuda:N or mps.
-        dtype: float32, float16 or bfloat16.
+        dtype: float32, float16, bfloat16, or auto: bfloat16 where the device multiplies it.
         cache_dir: where Hub files are kept; None uses the standard cache.
         offline: never open a connection.
         language: of a multilingual model; None takes the one its weights hold.
@@ -120,6 +120,11 @@ class DecodingOptions:
             raise UsageError("a language model is given, and none is to be used")
         if self.lm_unigrams is not None and self.lm is None:
             raise UsageError("lm_unigrams without a language model", hint="--lm names one")
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """Those that decide what is written, besides the files of the model."""
+        return tuple(name for name in (self.lm, self.lm_unigrams, self.lexicon) if name)
 
     @property
     def needs_beam(self) -> bool:

@@ -8,7 +8,7 @@
 #
 #     ffmpeg -i talk.mp4 -vf subtitles=talk.srt -c:a copy talk.burned.mp4
 #
-# Needs ffmpeg, and pip install 'asrkit[video]' to hear what is inside a video.
+# Needs ffmpeg, and asrkit with the extra `video` to hear what is inside a video.
 set -euo pipefail
 
 video=${1:?usage: subtitle_video.sh VIDEO [MODEL]}

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import csv
 import itertools
+import shutil
 from pathlib import Path
 
+import jiwer
 import pysubs2
 import pytest
 
@@ -89,3 +91,35 @@ def test_embedded_model_is_small_and_complete():
     assert sum(sizes.values()) <= 4_000_000
     assert sum(size for name, size in sizes.items() if "language_model" in name) <= 1_000_000
     assert {"README.md", "config.json", "model.safetensors", "vocab.json"} <= sizes.keys()
+
+
+def test_example_clips_give_the_same_words_in_bfloat16(recognizer):
+    paths = [EXAMPLES / row["audio_filepath"] for row in rows("transcripts.tsv")[:4]]
+    rough = asrkit.Recognizer.load(asrkit.ModelOptions(dtype="bfloat16"))
+
+    results = [asrkit.transcribe(paths, model) for model in (recognizer, rough)]
+
+    assert [item.text for item in results[1]] == [item.text for item in results[0]]
+    assert results[1][0].model.dtype == "bfloat16"
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not (shutil.which("espeak-ng") and shutil.which("flite")), reason="no voices")
+def test_held_out_clips_give_the_same_words_in_bfloat16_but_for_one_in_two_hundred(
+    recognizer, monkeypatch
+):
+    monkeypatch.syspath_prepend(str(EXAMPLES))
+    import demo_speech
+
+    rough = asrkit.Recognizer.load(asrkit.ModelOptions(dtype="bfloat16"))
+    clips = itertools.chain.from_iterable(demo_speech.evaluation_sets(None).values())
+    inputs = [asrkit.Audio(clip.samples, 16_000, str(i)) for i, clip in enumerate(clips)]
+
+    exact, heard = (
+        [item.text for item in asrkit.transcribe(inputs, model)] for model in (recognizer, rough)
+    )
+
+    errors = jiwer.process_words(exact, heard)
+    num_words = sum(len(text.split()) for text in exact)
+    assert num_words > 2_000
+    assert errors.wer <= 0.005

@@ -16,6 +16,8 @@ from asrkit import load_model
 from asrkit.errors import CheckpointError
 from asrkit.models import hubert, runtime, wav2vec2
 from asrkit.models.heads import AMSoftmaxLoss, TDNNLayer
+from asrkit.models.kernels import Items
+from asrkit.models.layers import valid_mask
 from asrkit.models.pretraining import (
     GumbelVectorQuantizer,
     compute_mask_indices,
@@ -65,7 +67,11 @@ def test_head_gives_the_numbers_of_the_reference(path, tmp_path):
 
     assert stored
     for name, expected in stored.items():
-        torch.testing.assert_close(getattr(output, name), expected, rtol=0, atol=1e-4, msg=name)
+        found = getattr(output, name)
+        if path.stem.endswith("frame"):  # frames of the padding mean nothing
+            mask = valid_mask(output.lengths, found.shape[1])
+            found, expected = found[mask], expected[mask]
+        torch.testing.assert_close(found, expected, rtol=0, atol=1e-4, msg=name)
 
 
 def test_golden_files_of_heads_are_small():
@@ -204,7 +210,8 @@ def test_masked_x_vector_forgets_the_dilation():
     lengths = torch.tensor([6_480, 3_920])
 
     with torch.inference_mode():
-        x = model.projector(model.wav2vec2(values, lengths).last_hidden_state).transpose(1, 2)
+        states = model.wav2vec2(values, lengths, with_padding=True).last_hidden_state
+        x = model.projector(states).transpose(1, 2)
         for layer in model.tdnn:
             x = layer(x)
         pooled = [torch.cat((row.mean(1), row.std(1))) for row in (x[0], x[1, :, :10])]
@@ -415,7 +422,7 @@ def test_attention_maps_say_what_each_frame_takes_of_each():
     x = torch.from_numpy(runtime.hidden_states(model, [samples])[0][0])
     with torch.inference_mode():
         mixed = layer.attention.out_proj(torch.from_numpy(maps[0, 0]) @ layer.attention.v_proj(x))
-        expected = layer.attention(x[None], None)[0]
+        expected = layer.attention(x, Items(6, [6], [6]))
 
     assert maps.shape == (1, 1, 6, 6)
     np.testing.assert_allclose(maps.sum(-1), 1, atol=1e-5)

@@ -13,9 +13,10 @@ from safetensors.torch import save_file
 
 from asrkit import load_model
 from asrkit.errors import AsrkitError, CheckpointError, UsageError
-from asrkit.models.layers import conv_length, valid_mask
+from asrkit.models import runtime
+from asrkit.models.layers import valid_mask
 from asrkit.models.runtime import ctc_log_probs
-from asrkit.models.wav2vec2 import Wav2Vec2Config, strided_convolution
+from asrkit.models.wav2vec2 import Wav2Vec2Config
 from tests.tiny import tiny_config, tiny_model
 
 GOLDEN = sorted((Path(__file__).parent / "golden").glob("*.safetensors"))
@@ -93,20 +94,6 @@ def test_frame_counts_are_those_of_the_published_stack(num_samples, frames):
     assert config.frame_lengths(max(num_samples, config.receptive_field)) == frames
 
 
-@pytest.mark.parametrize(("kernel", "stride"), [(10, 5), (3, 2), (2, 2), (5, 1), (2, 4), (1, 1)])
-def test_strided_convolution_equals_conv1d(kernel, stride):
-    conv = torch.nn.Conv1d(3, 7, kernel, stride=stride)
-    num_positions = 60  # a multiple of every stride
-    signal = torch.randn(2, num_positions, 3)
-
-    with torch.no_grad():
-        rows = strided_convolution(signal.reshape(-1, 3), conv).reshape(2, -1, 7)
-        expected = conv(signal.transpose(1, 2)).transpose(1, 2)
-
-    frames = conv_length(num_positions, kernel, stride)
-    torch.testing.assert_close(rows[:, :frames], expected, rtol=1e-5, atol=1e-5)
-
-
 def test_group_norm_model_ignores_what_stands_in_the_padding():
     model = tiny_model(feat_extract_norm="group")
     quiet, loud = torch.zeros(1, 6_000), torch.full((1, 6_000), 100.0)
@@ -135,6 +122,22 @@ def test_half_precision_stays_near_float32(dtype, tmp_path):
 
     assert rough.dtype == getattr(torch, dtype)
     assert (exact - rough.float()).abs().max() < 0.15 * exact.abs().max()
+
+
+@pytest.mark.parametrize(
+    ("features", "expected", "reason"),
+    [({"avx512_bf16"}, torch.bfloat16, "the CPU has avx512_bf16"), (set(), torch.float32, "no")],
+)
+def test_auto_dtype_is_what_the_cpu_is_fast_at_and_says_why(
+    features, expected, reason, monkeypatch, caplog
+):
+    monkeypatch.setattr(runtime, "cpu_has", lambda feature: feature in features)
+
+    with caplog.at_level("INFO", "asrkit"):
+        found = runtime.select_dtype("auto", torch.device("cpu"))
+
+    assert found == expected
+    assert reason in caplog.text
 
 
 def test_ctc_loss_of_one_label_is_the_sum_over_all_paths():

@@ -79,6 +79,9 @@ def classify(
     batch_size: opt.BatchSize = _OPTIONS.batch_size,
     batch_seconds: opt.BatchSeconds = _OPTIONS.batch_seconds,
     threads: opt.Threads = None,
+    resume: opt.Resume = False,
+    skip_existing: opt.SkipExisting = False,
+    shard: opt.ShardOption = None,
     dry_run: opt.DryRun = False,
 ) -> int:
     """Label audio: which command, which emotion, who speaks when.
@@ -114,10 +117,22 @@ def classify(
         files_from=files_from,
         audio_column=audio_column,
         id_column=id_column,
+        shard=shard,
     )
-    target = Target.parse(output, formats, is_single=is_single, registry=LABEL_FORMATS)
+    target = Target.parse(output, formats, is_single=is_single, registry=LABEL_FORMATS, shard=shard)
     target.check(items, has_times=True)
-    if console.is_settled(items, target, source, options, dry_run=dry_run):
+    journal = opt.open_journal(
+        items,
+        target,
+        source,
+        options,
+        resume=resume,
+        skip_existing=skip_existing,
+        shard=shard,
+        dry_run=dry_run,
+    )
+    written = target.open(journal, LABEL_FORMATS.render)
+    if console.is_settled(journal, target, written, source, options, dry_run=dry_run):
         return console.exit_code()
 
     from asrkit.tasks.classify import Classifier, classify_stream
@@ -129,6 +144,6 @@ def classify(
             f"rttm needs times, and {source.model} labels inputs as a whole",
             hint="--window SECONDS labels stretches",
         )
-    results = classify_stream(items, classifier, options, on_progress=console.advance)
-    console.write_results(items, target, LABEL_FORMATS.render, results)
+    results = classify_stream(journal.pending(), classifier, options, on_progress=console.advance)
+    console.write_results(journal, written, results)
     return console.exit_code()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -106,6 +107,9 @@ def embed(
     batch_size: opt.BatchSize = _OPTIONS.batch_size,
     batch_seconds: opt.BatchSeconds = _OPTIONS.batch_seconds,
     threads: opt.Threads = None,
+    resume: opt.Resume = False,
+    skip_existing: opt.SkipExisting = False,
+    shard: opt.ShardOption = None,
     dry_run: opt.DryRun = False,
 ) -> int:
     """Turn audio into vectors, or say whose voices are alike.
@@ -122,7 +126,6 @@ def embed(
     """
     from asrkit.formats import VECTOR_FORMATS
     from asrkit.formats.vectors import check_installed
-    from asrkit.inputs import FailedInput
     from asrkit.outputs import Target
 
     console: Console = ctx.obj
@@ -146,44 +149,57 @@ def embed(
             files_from=files_from,
             audio_column=audio_column,
             id_column=id_column,
+            shard=shard,
         )
     comparison = _comparison(items, pairs=pairs, compare=compare, similar=similar, top=top)
     if comparison is None:
         target = Target.parse(
-            output, formats, is_single=is_single, default="jsonl", registry=VECTOR_FORMATS
+            output,
+            formats,
+            is_single=is_single,
+            default="jsonl",
+            registry=VECTOR_FORMATS,
+            shard=shard,
         )
         check_installed(target.formats)
     else:
         if formats or layer == "all" or pool == "none":
             raise UsageError("a comparison takes one vector an input, and prints text")
+        if resume or skip_existing or shard:
+            raise UsageError("a comparison needs the vectors of all its inputs at once")
         items = comparison.inputs
         target = Target(("txt",), file=None if output == "-" else Path(output))
     target.check(items, has_times=True)
-    if console.is_settled(items, target, source, options, dry_run=dry_run):
+    journal = opt.open_journal(
+        items,
+        target,
+        source,
+        options,
+        resume=resume,
+        skip_existing=skip_existing,
+        shard=shard,
+        dry_run=dry_run,
+    )
+    results: list[Embedding | FailedInput] = []
+    written = (
+        target.open_vectors(journal)
+        if comparison is None
+        else nullcontext(lambda index, result: results.append(result))
+    )
+    if console.is_settled(journal, target, written, source, options, dry_run=dry_run):
         return console.exit_code()
 
     from asrkit.tasks.embed import Embedder, embed_stream
 
     note = DEMO_NOTE if model is None else None
     embedder = console.load(Embedder.load, source, threads=threads, note=note)
-    results: list[Embedding | FailedInput] = []
-    with target.open_vectors(items) as write, console.progress(items):
-        stream = embed_stream(items, embedder, options, on_progress=console.advance)
-        for index, result in enumerate(stream):
-            if comparison is not None:
-                results.append(result)
-            elif not isinstance(result, FailedInput):
-                write(index, result)
-            if isinstance(result, FailedInput):
-                console.failure(result.error)
-            else:
-                console.num_done += 1
+    stream = embed_stream(journal.pending(), embedder, options, on_progress=console.advance)
+    console.write_results(journal, written, stream)
     if comparison is not None:
         text, summary = comparison.report(results)
         target.write_text(text)
         if summary:
             console.say(summary)
-    console.summary()
     return console.exit_code()
 
 

@@ -153,6 +153,9 @@ def transcribe(
     batch_size: opt.BatchSize = _OPTIONS.batch_size,
     batch_seconds: opt.BatchSeconds = _OPTIONS.batch_seconds,
     threads: opt.Threads = None,
+    resume: opt.Resume = False,
+    skip_existing: opt.SkipExisting = False,
+    shard: opt.ShardOption = None,
     dry_run: opt.DryRun = False,
 ) -> int:
     """Transcribe audio to text or subtitles.
@@ -167,7 +170,7 @@ def transcribe(
       curl -s https://example.org/talk.ogg | asrkit transcribe -
     """
     from asrkit.formats import render
-    from asrkit.outputs import EMISSION_SUFFIXES, Target, check_files
+    from asrkit.outputs import EMISSION_SUFFIXES, Target, check_files, files_of
 
     console: Console = ctx.obj
     options = TranscribeOptions(
@@ -209,12 +212,29 @@ def transcribe(
         audio_column=audio_column,
         text_column=text_column,
         id_column=id_column,
+        shard=shard,
     )
-    target = Target.parse(output, formats, is_single=is_single)
+    target = Target.parse(output, formats, is_single=is_single, shard=shard)
     target.check(items, has_times=timestamps != "none")
+    emission_files = None
     if emissions is not None:
         check_files(items, emissions, EMISSION_SUFFIXES)
-    if console.is_settled(items, target, source, options, dry_run=dry_run):
+        emission_files = partial(files_of, directory=emissions, suffixes=EMISSION_SUFFIXES)
+    journal = opt.open_journal(
+        items,
+        target,
+        source,
+        options,
+        resume=resume,
+        skip_existing=skip_existing,
+        shard=shard,
+        dry_run=dry_run,
+        second=align_model,
+        files=options.decoding.files,
+        also=emission_files,
+    )
+    written = target.open(journal, partial(render, options=options.segments))
+    if console.is_settled(journal, target, written, source, options, dry_run=dry_run):
         return console.exit_code()
 
     from asrkit.tasks.generator import load_speech_model
@@ -225,12 +245,12 @@ def transcribe(
     loaded = console.load(load_speech_model, source, threads=threads, note=note)
     keep = None if emissions is None else partial(save_emissions, directory=emissions)
     results = transcribe_stream(
-        items,
+        journal.pending(),
         loaded,
         options,
         aligner=load_second(align_model, source),
         on_progress=console.advance,
         on_emissions=keep,
     )
-    console.write_results(items, target, partial(render, options=options.segments), results)
+    console.write_results(journal, written, results)
     return console.exit_code()

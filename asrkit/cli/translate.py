@@ -110,6 +110,9 @@ def translate(
     batch_size: opt.BatchSize = _OPTIONS.batch_size,
     batch_seconds: opt.BatchSeconds = _OPTIONS.batch_seconds,
     threads: opt.Threads = None,
+    resume: opt.Resume = False,
+    skip_existing: opt.SkipExisting = False,
+    shard: opt.ShardOption = None,
     dry_run: opt.DryRun = False,
 ) -> int:
     """Translate speech to text of another language.
@@ -148,10 +151,24 @@ def translate(
         audio_column=audio_column,
         text_column=text_column,
         id_column=id_column,
+        shard=shard,
     )
-    target = Target.parse(output, formats, is_single=is_single)
+    target = Target.parse(output, formats, is_single=is_single, shard=shard)
     target.check(items, has_times=True)
-    if console.is_settled(items, target, source, options, dry_run=dry_run):
+    journal = opt.open_journal(
+        items,
+        target,
+        source,
+        options,
+        segments,
+        resume=resume,
+        skip_existing=skip_existing,
+        shard=shard,
+        dry_run=dry_run,
+        second=source_model,
+    )
+    written = target.open(journal, partial(render, options=segments))
+    if console.is_settled(journal, target, written, source, options, dry_run=dry_run):
         return console.exit_code()
 
     from asrkit.tasks.generator import Generator
@@ -165,11 +182,11 @@ def translate(
         Generator.load, source, threads=threads, note="\n".join(notes) if notes else None
     )
     results = translate_stream(
-        items,
+        journal.pending(),
         generator,
         options,
         hearer=load_second(source_model, source),
         on_progress=console.advance,
     )
-    console.write_results(items, target, partial(render, options=segments), results)
+    console.write_results(journal, written, results)
     return console.exit_code()

@@ -18,13 +18,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from asrkit.errors import CheckpointError
+from asrkit.models.kernels import Derived, takes_onednn
 from asrkit.models.layers import (
     ACTIVATIONS,
     MAX_LAYERS,
@@ -90,7 +90,7 @@ def product(weight: Tensor, bias: Tensor | None, *, relu: bool = False, packed: 
         relu: whether an activation follows.
         packed: lay out the matrix; there are no gradients then, and later changes of it are missed.
     """
-    if packed and weight.numel() >= _WORTH_PACKING and _can_pack(weight):
+    if packed and weight.numel() >= _WORTH_PACKING and takes_onednn(weight):
         matrix = torch.ops.mkldnn._reorder_linear_weight(weight.detach())
         run = torch.ops.mkldnn._linear_pointwise.default
         activation = "relu" if relu else "none"
@@ -111,11 +111,6 @@ def linear(*layers: nn.Linear | Int8Linear, relu: bool = False, packed: bool) ->
     if len(floats) == 1:
         return product(weights[0], biases[0], relu=relu, packed=packed)
     return product(torch.cat(weights), torch.cat(biases), relu=relu, packed=packed)
-
-
-def _can_pack(weight: Tensor) -> bool:
-    is_plain = weight.device.type == "cpu" and weight.dtype == torch.float32
-    return is_plain and hasattr(torch.ops.mkldnn, "_linear_pointwise")  # not in every build
 
 
 def norm_of(module: nn.LayerNorm) -> Product:
@@ -355,7 +350,7 @@ class TextDecoder(nn.Module):
             DecoderLayer(config, norm_first=norm_first) for _ in range(config.decoder_layers)
         )
         self.layer_norm = nn.LayerNorm(config.d_model) if norm_first else None
-        self._packed: tuple[object, Products] | None = None
+        self._packed = Derived[Products]()
 
     def forward(self, tokens: Tensor, states: Tensor, lengths: Tensor | None = None) -> Tensor:
         """Read known texts; each position sees the tokens up to its own.
@@ -390,10 +385,8 @@ class TextDecoder(nn.Module):
             What `step` reads and fills.
         """
         weights = [*self.parameters(), *([] if head is None else [head])]
-        key = [(weight.data_ptr(), weight.is_inference() or weight._version) for weight in weights]
-        if self._packed is None or self._packed[0] != key:
-            self._packed = key, self._products(head, packed=True)
-        return self._listen(states, lengths, self._packed[1])
+        products = self._packed.get(weights, lambda: self._products(head, packed=True))
+        return self._listen(states, lengths, products)
 
     def step(self, tokens: Tensor, cache: DecoderCache) -> Tensor:
         """Read one more token of each text.
@@ -433,6 +426,3 @@ class TextDecoder(nn.Module):
         if self.layer_norm is not None:
             x = self.layer_norm(x)
         return x
-
-    def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_packed": None}  # functions, and soon made again

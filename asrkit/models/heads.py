@@ -128,6 +128,8 @@ class ForCTC(Head):
 class FeatureHead(Head):
     """A head on the last hidden state, or on a learned mean of all of them."""
 
+    reads_padding: ClassVar[bool] = False  # whether frames beyond an item's length count
+
     def __init__(self, config: Wav2Vec2Config) -> None:
         super().__init__(config)
         if config.use_weighted_layer_sum:
@@ -143,7 +145,12 @@ class FeatureHead(Head):
         in transformers up to 5.8; 5.23 takes it before that norm.
         """
         is_sum = self.config.use_weighted_layer_sum
-        encoded = self.base(values, lengths, output_hidden_states=output_hidden_states or is_sum)
+        encoded = self.base(
+            values,
+            lengths,
+            output_hidden_states=output_hidden_states or is_sum,
+            with_padding=self.reads_padding,
+        )
         if not is_sum or encoded.hidden_states is None:
             return encoded.last_hidden_state, encoded
         weights = self.layer_weights.softmax(-1)
@@ -292,6 +299,7 @@ class ForXVector(FeatureHead):
     """
 
     title = "x-vector"
+    reads_padding = True  # see `_num_pooled`
 
     def __init__(self, config: Wav2Vec2Config) -> None:
         windows = tuple(zip(config.tdnn_kernel, config.tdnn_dilation, strict=False))

@@ -10,6 +10,7 @@ import math
 from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeVar
 
 import torch
@@ -17,14 +18,17 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from asrkit.errors import CheckpointError
+from asrkit.models import kernels
+from asrkit.models.kernels import Items
 
 _log = logging.getLogger("asrkit")
 
+# They may overwrite what they are given where no gradients are asked for.
 ACTIVATIONS: Mapping[str, Callable[[Tensor], Tensor]] = {
-    "gelu": F.gelu,
-    "gelu_new": lambda x: F.gelu(x, approximate="tanh"),
-    "gelu_pytorch_tanh": lambda x: F.gelu(x, approximate="tanh"),
-    "gelu_fast": lambda x: F.gelu(x, approximate="tanh"),
+    "gelu": kernels.gelu,
+    "gelu_new": partial(kernels.gelu, approximate="tanh"),
+    "gelu_pytorch_tanh": partial(kernels.gelu, approximate="tanh"),
+    "gelu_fast": partial(kernels.gelu, approximate="tanh"),
     "quick_gelu": lambda x: x * torch.sigmoid(1.702 * x),
     "relu": F.relu,
     "relu6": F.relu6,
@@ -201,41 +205,28 @@ def sinusoidal_positions(positions: Tensor, width: int) -> Tensor:
 
 
 class Attention(nn.Module):
-    """Multi-head self-attention with biases; padding is hidden from the keys."""
+    """Multi-head self-attention with biases, among the frames of an item."""
 
     def __init__(self, width: int, num_heads: int) -> None:
         super().__init__()
         self.num_heads = num_heads
-        self.k_proj = nn.Linear(width, width)
-        self.v_proj = nn.Linear(width, width)
-        self.q_proj = nn.Linear(width, width)
-        self.out_proj = nn.Linear(width, width)
+        self.k_proj = kernels.Linear(width, width)
+        self.v_proj = kernels.Linear(width, width)
+        self.q_proj = kernels.Linear(width, width)
+        self.out_proj = kernels.Linear(width, width)
 
-    def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
-        """Attend.
+    def forward(self, x: Tensor, items: Items) -> Tensor:
+        """Let the rows x (N, D) of each item attend to its valid ones; gives (N, D)."""
+        q, k, v = (proj(x) for proj in (self.q_proj, self.k_proj, self.v_proj))
+        attended: Tensor = self.out_proj(kernels.attend(q, k, v, items, self.num_heads))
+        return attended
 
-        Args:
-            x: (B, F, D).
-            mask: (B, F), True where valid, or None.
-
-        Returns:
-            (B, F, D).
-        """
-        q, k, v = (self._split(proj(x)) for proj in (self.q_proj, self.k_proj, self.v_proj))
-        key_mask = None if mask is None else mask[:, None, None, :]
-        attended = F.scaled_dot_product_attention(q, k, v, attn_mask=key_mask)
-        merged: Tensor = self.out_proj(attended.transpose(1, 2).flatten(2))
-        return merged
-
-    def weights(self, x: Tensor, mask: Tensor | None) -> Tensor:
-        """How much each frame takes of each: (B, H, F, F), as in `forward`, which keeps none."""
-        q, k = self._split(self.q_proj(x)), self._split(self.k_proj(x))
+    def weights(self, x: Tensor) -> Tensor:
+        """How much each frame of one item (F, D) takes of each: (H, F, F); `forward` keeps none."""
+        q, k = (
+            proj(x).view(len(x), self.num_heads, -1).transpose(0, 1)
+            for proj in (self.q_proj, self.k_proj)
+        )
         scores = q @ k.transpose(-1, -2) / q.shape[-1] ** 0.5
-        if mask is not None:
-            scores = scores.masked_fill(~mask[:, None, None, :], float("-inf"))
         weights: Tensor = scores.softmax(-1)
         return weights
-
-    def _split(self, x: Tensor) -> Tensor:
-        """(B, F, D) to (B, H, F, D / H)."""
-        return x.view(*x.shape[:-1], self.num_heads, -1).transpose(1, 2)

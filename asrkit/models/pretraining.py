@@ -145,7 +145,8 @@ class ForPreTraining(Head):
         mask = None if mask_time_indices is None else mask_time_indices.bool()
         if mask is None and sampled_negative_indices is not None:
             raise ValueError("sampled_negative_indices without mask_time_indices")
-        features, lengths = self.base.features(values, lengths)
+        # PARITY: the reference masks, and counts, frames of the padding too.
+        features, lengths = self.base.features(values, lengths, with_padding=True)
         features = self.base.feature_projection.normalised(features)
         x = self.base.feature_projection.projection(features)
         # PARITY: the reference takes no mask, not even this one, without apply_spec_augment.
@@ -156,7 +157,9 @@ class ForPreTraining(Head):
                 )
             embedding = self.base.get_parameter("masked_spec_embed")
             x = torch.where(mask[..., None], embedding, x)
-        encoded = self.base.encode(x, lengths, output_hidden_states=output_hidden_states)
+        encoded = self.base.encode(
+            x, lengths, output_hidden_states=output_hidden_states, with_padding=True
+        )
         predicted = self.project_hid(encoded.last_hidden_state)
         quantized, perplexity = self.quantizer(features, mask)
         targets = self.project_q(quantized)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -19,8 +20,11 @@ from asrkit.checkpoint import Checkpoint, fill_module, resolve
 from asrkit.errors import AsrkitError, CheckpointError, UsageError
 from asrkit.models import FAMILIES, quantized
 from asrkit.models.adapters import check_adapter, load_adapter, with_vocabulary_of
+from asrkit.models.kernels import cpu_has
 from asrkit.models.layers import Attention
 from asrkit.models.speech_to_text import EncoderDecoder
+
+_log = logging.getLogger("asrkit")
 
 Samples = NDArray[np.float32]
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
@@ -51,8 +55,8 @@ def load_model(
         head: "base", "ctc", "seq2seq", "sequence-classification", "frame-classification",
             "xvector" or "pretraining"; None takes what config.json's `architectures` names.
         device: cpu, cuda, cuda:N, mps, or auto for the best one at hand.
-        dtype: float32, float16 or bfloat16, whatever the file holds. Weights of 8 bits stay so on
-            a CPU that multiplies them; this is what the rest of the model is in.
+        dtype: float32, float16 or bfloat16, whatever the file holds, or auto, see `select_dtype`.
+            Weights of 8 bits stay so on a CPU that multiplies them; this is what the rest is in.
         revision: branch, tag or commit of a Hub id.
         cache_dir: where Hub files are kept; None uses the standard cache.
         offline: never open a connection.
@@ -78,9 +82,8 @@ def build_model(
     language: str | None = None,
 ) -> nn.Module:
     """As `load_model`, from a checkpoint that is already resolved."""
-    if dtype not in DTYPES:
-        raise UsageError(f"dtype {dtype!r} is not one of {', '.join(DTYPES)}")
     target = select_device(device)
+    numbers = select_dtype(dtype, target)
     config = checkpoint.config
     family, model_class = _implementation(checkpoint, head)
     generation = None
@@ -101,7 +104,7 @@ def build_model(
         settings = with_vocabulary_of(adapter, settings)
     try:
         with torch.device("meta"):
-            module = model_class(settings).to(DTYPES[dtype])
+            module = model_class(settings).to(numbers)
     except RuntimeError as error:  # "Storage size calculation overflowed with sizes ..."
         raise CheckpointError(f"{checkpoint.id}: no model has these sizes: {error}") from error
     if is_quantized:
@@ -210,6 +213,34 @@ def select_device(name: str) -> torch.device:
     return device
 
 
+def select_dtype(name: str, device: torch.device) -> torch.dtype:
+    """The dtype of a name; "auto" takes bfloat16 where the device multiplies it, else float32.
+
+    Raises:
+        UsageError: not a dtype.
+    """
+    if name in DTYPES:
+        return DTYPES[name]
+    if name != "auto":
+        raise UsageError(f"dtype {name!r} is not one of auto, {', '.join(DTYPES)}")
+    reason = _bfloat16_units(device)
+    _log.info("dtype auto: %s", f"bfloat16, {reason}" if reason else "float32 (no fast bfloat16)")
+    return torch.bfloat16 if reason else torch.float32
+
+
+def _bfloat16_units(device: torch.device) -> str | None:
+    """What of a device multiplies bfloat16 faster than float32, if torch knows of it."""
+    if device.type == "cuda" and torch.cuda.get_device_capability(device) >= (8, 0):
+        return "the GPU has tensor cores for it"
+    units = ("amx_bf16", "avx512_bf16") if device.type == "cpu" else ()
+    return next((f"the CPU has {unit}" for unit in units if cpu_has(unit)), None)
+
+
+def dtype_name(model: nn.Module) -> str:
+    """The dtype of a model's first weights, by its name."""
+    return str(next(model.parameters()).dtype).removeprefix("torch.")
+
+
 def set_num_threads(count: int) -> None:
     """CPU threads of one matrix product."""
     torch.set_num_threads(count)
@@ -316,7 +347,7 @@ def attention_maps(model: nn.Module, samples: Samples) -> NDArray[np.float32]:
     maps: list[Tensor] = []
 
     def keep(attention: Attention, inputs: tuple[Any, ...]) -> None:
-        maps.append(attention.weights(*inputs).float().cpu())
+        maps.append(attention.weights(inputs[0]).float().cpu())
 
     encoder: Any = getattr(model, "base", model).encoder
     hooks = [layer.attention.register_forward_pre_hook(keep) for layer in encoder.layers]
@@ -325,7 +356,7 @@ def attention_maps(model: nn.Module, samples: Samples) -> NDArray[np.float32]:
     finally:
         for hook in hooks:
             hook.remove()
-    weights: NDArray[np.float32] = torch.cat(maps).numpy()
+    weights: NDArray[np.float32] = torch.stack(maps).numpy()
     return weights
 
 
@@ -395,10 +426,12 @@ _PROBED_TOKENS = 8
 def _padded(arrays: Sequence[Samples], device: torch.device) -> tuple[Tensor, Tensor]:
     """Arrays as one tensor, padded with zeros at the end of their first axis, and their lengths."""
     lengths = [len(array) for array in arrays]
-    values = np.zeros((len(arrays), max(lengths), *arrays[0].shape[1:]), dtype=np.float32)
-    for row, array in zip(values, arrays, strict=True):
+    is_pinned = device.type == "cuda"  # so that the copy runs while the next batch is read
+    shape = (len(arrays), max(lengths), *arrays[0].shape[1:])
+    values = torch.zeros(shape, pin_memory=is_pinned)
+    for row, array in zip(values.numpy(), arrays, strict=True):
         row[: len(array)] = array
-    return torch.from_numpy(values).to(device), torch.tensor(lengths, device=device)
+    return values.to(device, non_blocking=is_pinned), torch.tensor(lengths, device=device)
 
 
 @contextmanager

@@ -27,7 +27,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from asrkit.errors import CheckpointError
+from asrkit.models import kernels
 from asrkit.models.decoder import DecoderCache, DecoderConfig, TextDecoder
+from asrkit.models.kernels import Items
 from asrkit.models.layers import (
     ACTIVATIONS,
     MAX_LAYERS,
@@ -156,14 +158,14 @@ class EncoderLayer(nn.Module):
         super().__init__()
         self.self_attn = Attention(config.d_model, config.encoder_attention_heads)
         self.self_attn_layer_norm = nn.LayerNorm(config.d_model)
-        self.fc1 = nn.Linear(config.d_model, config.encoder_ffn_dim)
-        self.fc2 = nn.Linear(config.encoder_ffn_dim, config.d_model)
+        self.fc1 = kernels.Linear(config.d_model, config.encoder_ffn_dim)
+        self.fc2 = kernels.Linear(config.encoder_ffn_dim, config.d_model)
         self.final_layer_norm = nn.LayerNorm(config.d_model)
         self.activation = ACTIVATIONS[config.activation_function]
 
-    def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
-        """Transform x (B, F, D), mask (B, F) True where valid or None; gives (B, F, D)."""
-        x = x + self.self_attn(self.self_attn_layer_norm(x), mask)
+    def forward(self, x: Tensor, items: Items) -> Tensor:
+        """Transform the rows x (N, D) of all items; gives (N, D)."""
+        x = x + self.self_attn(self.self_attn_layer_norm(x), items)
         x = x + self.fc2(self.activation(self.fc1(self.final_layer_norm(x))))
         return x
 
@@ -179,8 +181,10 @@ class Encoder(nn.Module):
         self.layers = nn.ModuleList(EncoderLayer(config) for _ in range(config.encoder_layers))
         self.layer_norm = nn.LayerNorm(config.d_model)
 
-    def forward(self, x: Tensor, lengths: Tensor) -> tuple[list[Tensor], Tensor]:
-        """Encode x (B, F, C) of `lengths` (B,); gives all hidden states and their lengths."""
+    def forward(
+        self, x: Tensor, lengths: Tensor, *, output_hidden_states: bool
+    ) -> tuple[list[Tensor], Tensor]:
+        """Encode x (B, F, C) of `lengths` (B,); gives the last state or all, and their lengths."""
         x, lengths = self.conv(x, lengths)
         x = self.scale * x
         # PARITY: the reference reads its padding mask as tokens; if token 0 pads, then every valid
@@ -188,12 +192,14 @@ class Encoder(nn.Module):
         if self.pad_token_id != 0:
             positions = torch.arange(x.shape[1], device=x.device) + self.pad_token_id + 1
             x = x + sinusoidal_positions(positions, x.shape[-1]).to(x.dtype)
-        mask = valid_mask(lengths, x.shape[1])
-        states = [x]
+        items = Items.of(lengths, x.shape[1])
+        x = items.pack(x)  # (N, D)
+        states = []
         for layer in self.layers:
-            states.append(layer(states[-1], mask))
-        states[-1] = self.layer_norm(states[-1])
-        return states, lengths
+            if output_hidden_states:
+                states.append(items.pad(x))
+            x = layer(x, items)
+        return [*states, items.pad(self.layer_norm(x))], lengths
 
 
 # -------------------------------------------------------------------------------------- models
@@ -349,7 +355,9 @@ class Speech2TextModel(nn.Module):
         """
         if lengths is None:
             lengths = torch.full((len(values),), values.shape[1], device=values.device)
-        states, lengths = self.encoder(values.to(self.dtype), lengths)
+        states, lengths = self.encoder(
+            values.to(self.dtype), lengths, output_hidden_states=output_hidden_states
+        )
         decoded = None
         if decoder_input_ids is not None:
             decoded = self.decoder(decoder_input_ids, states[-1], lengths)

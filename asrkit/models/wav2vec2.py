@@ -10,13 +10,13 @@ What is special here:
   convolution is a few matrix products over reshaped views of it, with no copy of the input;
 - module attributes are named as the checkpoint's keys, config fields as config.json's.
 
-Shapes: B batch, T samples, F frames, D width, C channels, V vocabulary, L tokens.
+Shapes: B batch, T samples, F frames, N frames of all items, D width, C channels, V vocabulary.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -26,8 +26,9 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrize import register_parametrization
 
 from asrkit.errors import CheckpointError
-from asrkit.models import heads, pretraining
+from asrkit.models import heads, kernels, pretraining
 from asrkit.models.adapters import Adapter, AttentionAdapter
+from asrkit.models.kernels import Items
 from asrkit.models.layers import (
     ACTIVATIONS,
     MAX_LAYERS,
@@ -184,49 +185,10 @@ def _labels(count: int) -> dict[int, str]:
 # ---------------------------------------------------------------------------------- front half
 
 
-def strided_convolution(rows: Tensor, conv: nn.Conv1d) -> Tensor:
-    """Convolve a channels-last signal as matrix products over views of it.
-
-    A window of `kernel` positions that starts at position i * stride covers row i of the signal
-    reshaped to (positions / stride, stride * C) and the beginning of the rows after it. So the
-    convolution is the sum of ceil(kernel / stride) products, each over the same rows, shifted.
-
-    Args:
-        rows: (R, C_in) positions, R a multiple of the stride; items of a batch follow one another.
-        conv: holds weight (C_out, C_in, kernel) and bias; its forward is not called.
-
-    Returns:
-        (R / stride, C_out). Windows that leave their item hold numbers without meaning; they start
-        where fewer than `kernel` positions of the item are left.
-    """
-    (stride,) = conv.stride
-    weight = conv.weight.permute(2, 1, 0).flatten(0, 1)  # (kernel * C_in, C_out)
-    width = stride * conv.in_channels
-    blocks = rows.view(-1, width)
-    taps = [weight[start : start + width] for start in range(0, len(weight), width)]
-    if conv.bias is None:
-        out = blocks[:, : len(taps[0])] @ taps[0]
-    else:
-        out = torch.addmm(conv.bias, blocks[:, : len(taps[0])], taps[0])
-    for shift, tap in enumerate(taps[1:], start=1):
-        if shift < len(blocks):
-            out[:-shift].addmm_(blocks[shift:, : len(tap)], tap)
-    return out
-
-
-class GroupNorm(nn.GroupNorm):
-    """Group norm with one group a channel, its statistics over valid positions only."""
-
-    def forward(self, x: Tensor, lengths: Tensor) -> Tensor:  # type: ignore[override]  # lengths
-        """Normalise x (B, R, C) by the mean and variance of its first `lengths` (B,) positions."""
-        statistics = [
-            torch.var_mean(item[:length].float(), dim=0, correction=0)
-            for item, length in zip(x, lengths.tolist(), strict=True)
-        ]
-        variance, mean = (torch.stack(part)[:, None] for part in zip(*statistics, strict=True))
-        scale = self.weight.float() * torch.rsqrt(variance + self.eps)  # (B, 1, C)
-        shift = self.bias.float() - mean * scale
-        return torch.addcmul(shift.to(x.dtype), x, scale.to(x.dtype))
+Product = tuple[Tensor, Tensor | None]  # a matrix and a bias
+# Frames that go through the feature encoder at once: what stands between its layers is then small
+# enough for the cache, and for memory that need not come from the system every time.
+_FRAMES_AT_ONCE = 100
 
 
 class ConvLayer(nn.Module):
@@ -242,20 +204,33 @@ class ConvLayer(nn.Module):
             stride=config.conv_stride[index],
             bias=config.conv_bias,
         )
-        self.layer_norm: nn.LayerNorm | GroupNorm | None = None
+        self.layer_norm: nn.LayerNorm | nn.GroupNorm | None = None
         if config.feat_extract_norm == "layer":
             self.layer_norm = nn.LayerNorm(channels[index + 1])
         elif index == 0:
-            self.layer_norm = GroupNorm(channels[1], channels[1])
+            self.layer_norm = nn.GroupNorm(channels[1], channels[1])
         self.activation = ACTIVATIONS[config.feat_extract_activation]
 
-    def forward(self, rows: Tensor, lengths: Tensor) -> Tensor:
-        """Convolve rows (R, C_in) of B items; `lengths` (B,) counts the valid output rows."""
-        rows = strided_convolution(rows, self.conv)
-        if isinstance(self.layer_norm, GroupNorm):
-            items = rows.view(len(lengths), -1, rows.shape[-1])  # (B, R / B, C)
-            rows = self.layer_norm(items, lengths).flatten(0, 1)
-        elif self.layer_norm is not None:
+    def product(self, rows: Tensor | None = None) -> Product:
+        """The convolution, and a group norm after it, as one matrix and a bias.
+
+        Args:
+            rows: (R, C_in), what is valid of an item that the first layer is to convolve: the
+                statistics of a group norm are of them, and their precision is kept.
+        """
+        if isinstance(self.layer_norm, nn.GroupNorm) and rows is not None:
+            return kernels.fold_group_norm(rows, self.conv, self.layer_norm)
+        matrix, bias = kernels.as_matrix(self.conv.weight), self.conv.bias
+        if rows is None:
+            return matrix, bias
+        return matrix.to(rows.dtype), None if bias is None else bias.to(rows.dtype)
+
+    def forward(self, rows: Tensor, matrix: Tensor, bias: Tensor | None) -> Tensor:
+        """Convolve rows (R, C_in) of one item with its `product`; gives (R', C_out)."""
+        (kernel,), (stride,) = self.conv.kernel_size, self.conv.stride
+        rows = kernels.linear(kernels.windows(rows, kernel, stride), matrix, bias)
+        rows = rows.to(self.conv.weight.dtype)
+        if isinstance(self.layer_norm, nn.LayerNorm):
             rows = self.layer_norm(rows)
         activated: Tensor = self.activation(rows)
         return activated
@@ -266,22 +241,55 @@ class FeatureEncoder(nn.Module):
 
     def __init__(self, config: Wav2Vec2Config) -> None:
         super().__init__()
-        self.windows = tuple(zip(config.conv_kernel, config.conv_stride, strict=True))
+        self.config = config
         self.total_stride = math.prod(config.conv_stride)
-        self.conv_layers = nn.ModuleList(
+        self.conv_layers: Sequence[ConvLayer] = nn.ModuleList(  # type: ignore[assignment]  # of these
             ConvLayer(config, index) for index in range(len(config.conv_dim))
         )
+        self._products = kernels.Derived[list[Product]]()
 
-    def forward(self, values: Tensor, lengths: Tensor) -> Tensor:
-        """Encode values (B, T), of which `lengths` (B,) samples are valid; gives (B, F, C)."""
-        num_items, num_frames = values.shape
-        # Every layer's stride must divide the rows of an item.
-        rows = F.pad(values, (0, -num_frames % self.total_stride)).reshape(-1, 1)
-        for layer, (kernel, stride) in zip(self.conv_layers, self.windows, strict=True):
-            lengths = conv_length(lengths, kernel, stride)
-            num_frames = conv_length(num_frames, kernel, stride)
-            rows = layer(rows, lengths)
-        return rows.view(num_items, -1, rows.shape[-1])[:, :num_frames]
+    def forward(self, values: Tensor, lengths: Tensor, *, with_padding: bool = False) -> Tensor:
+        """Encode waveforms.
+
+        Args:
+            values: (B, T).
+            lengths: (B,) valid samples.
+            with_padding: make frames of what follows them too, not zeros.
+
+        Returns:
+            (B, F, C).
+        """
+        products = self._products.get(
+            self.parameters(), lambda: [layer.product() for layer in self.conv_layers[1:]]
+        )
+        frames = Items.of(
+            self.config.frame_lengths(lengths),
+            self.config.frame_lengths(values.shape[1]),
+            with_padding=with_padding,
+        )
+        rows = [
+            self._encode(row if with_padding else row[:length], length, products)
+            for row, length in zip(values, lengths.tolist(), strict=True)
+        ]
+        return frames.pad(torch.cat(rows))
+
+    def _encode(self, samples: Tensor, length: int, products: Sequence[Product]) -> Tensor:
+        """One item, (T,) to (F, C), piece by piece; `products` are those after the first layer's.
+
+        No frame sees beyond `receptive_field` samples, except by the group norm of the first layer.
+        """
+        signal = samples[:, None]
+        products = [self.conv_layers[0].product(signal[:length]), *products]
+        num_frames = self.config.frame_lengths(len(samples))
+        pieces = []
+        for start in range(0, num_frames, _FRAMES_AT_ONCE):
+            last = min(start + _FRAMES_AT_ONCE, num_frames) - 1
+            end = last * self.total_stride + self.config.receptive_field
+            rows = signal[start * self.total_stride : end]
+            for layer, product in zip(self.conv_layers, products, strict=True):
+                rows = layer(rows, *product)
+            pieces.append(rows)
+        return torch.cat(pieces)
 
 
 class FeatureProjection(nn.Module):
@@ -293,7 +301,7 @@ class FeatureProjection(nn.Module):
         self.layer_norm = (
             nn.LayerNorm(width, config.layer_norm_eps) if config.feat_proj_layer_norm else None
         )
-        self.projection = nn.Linear(width, config.hidden_size)
+        self.projection = kernels.Linear(width, config.hidden_size)
 
     def normalised(self, features: Tensor) -> Tensor:
         """(B, F, C), as the projection and pre-training's quantizer read them."""
@@ -347,17 +355,24 @@ class PositionalConvEmbedding(nn.Module):
             register_parametrization(conv, "weight", WeightNorm(), unsafe=True)
             self.conv = conv
         self.activation = ACTIVATIONS[config.feat_extract_activation]
+        self._image_weight = kernels.Derived[Tensor]()
 
-    def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
-        """Embed x (B, F, D), whose padding is zero; `mask` (B, F) is True where valid."""
-        num_frames = x.shape[1]
-        x = x.transpose(1, 2)  # (B, D, F)
-        if self.batch_norm is not None:
-            x = self.batch_norm(x)
-            if mask is not None:  # the batch norm moved the padding away from zero
-                x = x.masked_fill(~mask[:, None], 0)
-        x = self.conv(x)[:, :, :num_frames]  # an even kernel gives one frame too many
-        return self.activation(x).transpose(1, 2)
+    def forward(self, x: Tensor, items: Items) -> Tensor:
+        """Embed the rows x (N, D) of all items, zero where they are padding."""
+        if self.batch_norm is not None:  # which moves the padding away from zero
+            x = items.pack(items.pad(self.batch_norm(x)))
+        weight = self._image_weight.get(self.conv.parameters(), self._make_image_weight)
+        embedded = [
+            kernels.convolve_frames(item, weight, self.conv.bias, groups=self.conv.groups)
+            for item in items.split(x)
+        ]
+        activated: Tensor = self.activation(torch.cat(embedded))
+        return activated
+
+    def _make_image_weight(self) -> Tensor:
+        """(D, D / groups, 1, kernel), channels last, the weight norm applied."""
+        weight: Tensor = self.conv.weight
+        return weight[:, :, None].contiguous(memory_format=torch.channels_last)
 
 
 def spell_weight_norm(key: str) -> str:
@@ -372,8 +387,8 @@ class FeedForward(nn.Module):
 
     def __init__(self, config: Wav2Vec2Config) -> None:
         super().__init__()
-        self.intermediate_dense = nn.Linear(config.hidden_size, config.intermediate_size)
-        self.output_dense = nn.Linear(config.intermediate_size, config.hidden_size)
+        self.intermediate_dense = kernels.Linear(config.hidden_size, config.intermediate_size)
+        self.output_dense = kernels.Linear(config.intermediate_size, config.hidden_size)
         self.activation = ACTIVATIONS[config.hidden_act]
 
     def forward(self, x: Tensor) -> Tensor:
@@ -398,13 +413,13 @@ class EncoderLayer(nn.Module):
         if self.is_stable and config.adapter_attn_dim is not None:
             self.adapter_layer = AttentionAdapter(width, config.adapter_attn_dim)
 
-    def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
-        """Transform x (B, F, D), mask (B, F) True where valid or None; gives (B, F, D)."""
+    def forward(self, x: Tensor, items: Items) -> Tensor:
+        """Transform the rows x (N, D) of all items; gives (N, D)."""
         if not self.is_stable:
-            x = self.layer_norm(x + self.attention(x, mask))
+            x = self.layer_norm(x + self.attention(x, items))
             x = self.final_layer_norm(x + self.feed_forward(x))
             return x
-        x = x + self.attention(self.layer_norm(x), mask)
+        x = x + self.attention(self.layer_norm(x), items)
         x = x + self.feed_forward(self.final_layer_norm(x))
         if self.adapter_layer is not None:
             x = x + self.adapter_layer(x)
@@ -421,22 +436,22 @@ class Encoder(nn.Module):
         self.layer_norm = nn.LayerNorm(config.hidden_size, config.layer_norm_eps)
         self.layers = nn.ModuleList(EncoderLayer(config) for _ in range(config.num_hidden_layers))
 
-    def forward(self, x: Tensor, lengths: Tensor) -> list[Tensor]:
-        """Encode x (B, F, D), of which `lengths` (B,) frames are valid; gives all hidden states."""
-        mask = valid_mask(lengths, x.shape[1])
-        if mask is not None:
-            x = x.masked_fill(~mask[..., None], 0)
-        x = x + self.pos_conv_embed(x, mask)
+    def forward(self, x: Tensor, items: Items, *, output_hidden_states: bool) -> list[Tensor]:
+        """Encode a padded batch x (B, F, D); gives the last state (B, F, D), or all of them."""
+        x = items.pack(x)  # (N, D)
+        x = x + self.pos_conv_embed(x, items)
         if not self.is_stable:
             x = self.layer_norm(x)
-        states = [x]
+        states = []
         for layer in self.layers:
-            states.append(layer(states[-1], mask))
+            if output_hidden_states:
+                states.append(items.pad(x))
+            x = layer(x, items)
         if self.is_stable:
             # PARITY: as transformers up to 5.8 and s3prl; 5.23 lists the last state before this
             # norm. The model's output is the same.
-            states[-1] = self.layer_norm(states[-1])
-        return states
+            x = self.layer_norm(x)
+        return [*states, items.pad(x)]
 
 
 # -------------------------------------------------------------------------------------- models
@@ -457,7 +472,12 @@ class Wav2Vec2Model(nn.Module):
         self.adapter = Adapter(config) if config.add_adapter else None
 
     def forward(
-        self, values: Tensor, lengths: Tensor | None = None, *, output_hidden_states: bool = False
+        self,
+        values: Tensor,
+        lengths: Tensor | None = None,
+        *,
+        output_hidden_states: bool = False,
+        with_padding: bool = False,
     ) -> EncoderOutput:
         """Encode waveforms.
 
@@ -466,15 +486,25 @@ class Wav2Vec2Model(nn.Module):
             lengths: (B,) valid samples; None means all. Items shorter than the receptive field
                 count as padded to it with zeros.
             output_hidden_states: keep every layer's output.
+            with_padding: give the frames of the padding what the reference gives them. No valid
+                frame depends on them.
 
         Returns:
-            Hidden states; frames beyond an item's length hold numbers without meaning.
+            Hidden states; frames beyond an item's length are zero or, with padding, hold numbers
+            that only the reference gives a meaning.
         """
-        features, lengths = self.features(values, lengths)
+        features, lengths = self.features(values, lengths, with_padding=with_padding)
         projected = self.feature_projection(features)
-        return self.encode(projected, lengths, output_hidden_states=output_hidden_states)
+        return self.encode(
+            projected,
+            lengths,
+            output_hidden_states=output_hidden_states,
+            with_padding=with_padding,
+        )
 
-    def features(self, values: Tensor, lengths: Tensor | None) -> tuple[Tensor, Tensor]:
+    def features(
+        self, values: Tensor, lengths: Tensor | None, *, with_padding: bool
+    ) -> tuple[Tensor, Tensor]:
         """The front half: features (B, F, C) of the convolutions, and the valid frames (B,)."""
         config = self.config
         if lengths is None:
@@ -483,14 +513,22 @@ class Wav2Vec2Model(nn.Module):
             values = values.masked_fill(~mask, 0)
         values = F.pad(values, (0, max(0, config.receptive_field - values.shape[1])))
         lengths = lengths.clamp(min=config.receptive_field)
-        features = self.feature_extractor(values.to(self.dtype), lengths)
+        # The first layer hears samples as they are; what follows has the dtype of the weights.
+        values = values.to(torch.promote_types(self.dtype, torch.float32))
+        features = self.feature_extractor(values, lengths, with_padding=with_padding)
         return features, config.frame_lengths(lengths)
 
     def encode(
-        self, projected: Tensor, lengths: Tensor, *, output_hidden_states: bool
+        self,
+        projected: Tensor,
+        lengths: Tensor,
+        *,
+        output_hidden_states: bool,
+        with_padding: bool,
     ) -> EncoderOutput:
         """The back half: what the transformer makes of (B, F, D), `lengths` (B,) frames valid."""
-        states = self.encoder(projected, lengths)
+        items = Items.of(lengths, projected.shape[1], with_padding=with_padding)
+        states = self.encoder(projected, items, output_hidden_states=output_hidden_states)
         last = states[-1]
         if self.adapter is not None:
             last, lengths = self.adapter(last, lengths)

@@ -16,7 +16,7 @@ from asrkit.ctc import FrameClock
 from asrkit.errors import CheckpointError, UsageError
 from asrkit.frontend import WaveformFrontend
 from asrkit.inputs import FailedInput
-from asrkit.models.runtime import build_model, class_logits
+from asrkit.models.runtime import build_model, class_logits, dtype_name
 from asrkit.options import DEMO_KEYWORDS, ClassifyOptions, ModelOptions
 from asrkit.tasks.calls import all_results, divide_options, named_inputs
 from asrkit.tasks.chunking import Chunking
@@ -99,7 +99,7 @@ class Classifier:
             tuple(model.config.id2label.values()),
             is_framewise,
             _ACTIVATIONS.get(problem, "softmax"),
-            ModelInfo(checkpoint.id, checkpoint.revision, options.dtype),
+            ModelInfo(checkpoint.id, checkpoint.revision, dtype_name(model)),
         )
 
     def describe(self) -> str:

@@ -14,7 +14,7 @@ from asrkit.audio import Chunk
 from asrkit.errors import AudioError, UsageError
 from asrkit.frontend import WaveformFrontend
 from asrkit.inputs import FailedInput
-from asrkit.models.runtime import build_model, hidden_states, xvectors
+from asrkit.models.runtime import build_model, dtype_name, hidden_states, xvectors
 from asrkit.options import DEMO_SPEAKER, EmbedOptions, ModelOptions
 from asrkit.tasks.calls import all_results, divide_options, named_inputs
 from asrkit.tasks.chunking import Chunking
@@ -52,7 +52,7 @@ class Embedder:
         has_xvectors = architecture(checkpoint).endswith("ForXVector")
         head = "xvector" if has_xvectors else "base"
         model = build_model(checkpoint, head=head, device=options.device, dtype=options.dtype)
-        info = ModelInfo(checkpoint.id, checkpoint.revision, options.dtype)
+        info = ModelInfo(checkpoint.id, checkpoint.revision, dtype_name(model))
         return cls(model, frontend, has_xvectors, info)
 
     def describe(self) -> str:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from asrkit.checkpoint import Checkpoint
 from asrkit.errors import CheckpointError, UsageError
 from asrkit.frontend import FilterbankFrontend, WaveformFrontend, frontend_from_dict
-from asrkit.models.runtime import build_model, generate, is_encoder_decoder
+from asrkit.models.runtime import build_model, dtype_name, generate, is_encoder_decoder
 from asrkit.models.speech_to_text import EncoderDecoder
 from asrkit.options import GenerationOptions, ModelOptions
 from asrkit.seq2seq import GenerationSettings
@@ -78,7 +78,7 @@ class Generator:
             vocabulary = _vocabulary(checkpoint)
         except CheckpointError as error:
             raise error.about(checkpoint.id) from error
-        info = ModelInfo(checkpoint.id, checkpoint.revision, options.dtype)
+        info = ModelInfo(checkpoint.id, checkpoint.revision, dtype_name(model))
         return cls(model, frontend, vocabulary, info)
 
     def describe(self) -> str:

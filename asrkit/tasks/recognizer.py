@@ -13,7 +13,7 @@ from asrkit.checkpoint import Checkpoint
 from asrkit.errors import CheckpointError, UsageError
 from asrkit.frontend import WaveformFrontend
 from asrkit.models.heads import ForCTC
-from asrkit.models.runtime import build_model, ctc_log_probs, is_encoder_decoder
+from asrkit.models.runtime import build_model, ctc_log_probs, dtype_name, is_encoder_decoder
 from asrkit.options import ModelOptions
 from asrkit.tasks.loading import describe, find_checkpoint, waveform_frontend
 from asrkit.text import CTCVocabulary
@@ -82,7 +82,7 @@ class Recognizer:
                 f"{checkpoint.id}: the blank has index {vocabulary.blank}, but the model has only "
                 f"{model.config.vocab_size} outputs"
             )
-        info = ModelInfo(checkpoint.id, checkpoint.revision, options.dtype, options.language)
+        info = ModelInfo(checkpoint.id, checkpoint.revision, dtype_name(model), options.language)
         return cls(model, frontend, vocabulary, info, checkpoint.directory)
 
     def describe(self) -> str:

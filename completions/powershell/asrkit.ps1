@@ -42,7 +42,7 @@ Register-ArgumentCompleter -Native -CommandName asrkit -ScriptBlock {
                 '--revision' = ''
                 '--language' = '@languages=demo-en'
                 '--device' = 'auto cpu cuda mps'
-                '--dtype' = 'float32 float16 bfloat16'
+                '--dtype' = 'float32 float16 bfloat16 auto'
                 '--cache-dir' = '@directories'
                 '--offline' = $null
                 '--timestamps' = 'none segment word char'
@@ -76,6 +76,9 @@ Register-ArgumentCompleter -Native -CommandName asrkit -ScriptBlock {
                 '--batch-size' = ''
                 '--batch-seconds' = ''
                 '--threads' = ''
+                '--resume' = $null
+                '--skip-existing' = $null
+                '--shard' = ''
                 '--dry-run' = $null
                 '--no-config' = $null
                 '--quiet' = $null
@@ -106,7 +109,7 @@ Register-ArgumentCompleter -Native -CommandName asrkit -ScriptBlock {
                 '-m' = '@models @directories'
                 '--revision' = ''
                 '--device' = 'auto cpu cuda mps'
-                '--dtype' = 'float32 float16 bfloat16'
+                '--dtype' = 'float32 float16 bfloat16 auto'
                 '--cache-dir' = '@directories'
                 '--offline' = $null
                 '--target-lang' = '@languages=demo-translate'
@@ -127,6 +130,9 @@ Register-ArgumentCompleter -Native -CommandName asrkit -ScriptBlock {
                 '--batch-size' = ''
                 '--batch-seconds' = ''
                 '--threads' = ''
+                '--resume' = $null
+                '--skip-existing' = $null
+                '--shard' = ''
                 '--dry-run' = $null
                 '--no-config' = $null
                 '--quiet' = $null
@@ -164,7 +170,7 @@ Register-ArgumentCompleter -Native -CommandName asrkit -ScriptBlock {
                 '--revision' = ''
                 '--language' = '@languages=demo-en'
                 '--device' = 'auto cpu cuda mps'
-                '--dtype' = 'float32 float16 bfloat16'
+                '--dtype' = 'float32 float16 bfloat16 auto'
                 '--cache-dir' = '@directories'
                 '--offline' = $null
                 '--chunk-length' = ''
@@ -176,6 +182,9 @@ Register-ArgumentCompleter -Native -CommandName asrkit -ScriptBlock {
                 '--batch-size' = ''
                 '--batch-seconds' = ''
                 '--threads' = ''
+                '--resume' = $null
+                '--skip-existing' = $null
+                '--shard' = ''
                 '--dry-run' = $null
                 '--no-config' = $null
                 '--quiet' = $null
@@ -205,7 +214,7 @@ Register-ArgumentCompleter -Native -CommandName asrkit -ScriptBlock {
                 '-m' = '@models @directories'
                 '--revision' = ''
                 '--device' = 'auto cpu cuda mps'
-                '--dtype' = 'float32 float16 bfloat16'
+                '--dtype' = 'float32 float16 bfloat16 auto'
                 '--cache-dir' = '@directories'
                 '--offline' = $null
                 '--chunk-length' = ''
@@ -221,6 +230,9 @@ Register-ArgumentCompleter -Native -CommandName asrkit -ScriptBlock {
                 '--batch-size' = ''
                 '--batch-seconds' = ''
                 '--threads' = ''
+                '--resume' = $null
+                '--skip-existing' = $null
+                '--shard' = ''
                 '--dry-run' = $null
                 '--no-config' = $null
                 '--quiet' = $null
@@ -250,7 +262,7 @@ Register-ArgumentCompleter -Native -CommandName asrkit -ScriptBlock {
                 '-m' = '@models @directories'
                 '--revision' = ''
                 '--device' = 'auto cpu cuda mps'
-                '--dtype' = 'float32 float16 bfloat16'
+                '--dtype' = 'float32 float16 bfloat16 auto'
                 '--cache-dir' = '@directories'
                 '--offline' = $null
                 '--chunk-length' = ''
@@ -269,6 +281,9 @@ Register-ArgumentCompleter -Native -CommandName asrkit -ScriptBlock {
                 '--batch-size' = ''
                 '--batch-seconds' = ''
                 '--threads' = ''
+                '--resume' = $null
+                '--skip-existing' = $null
+                '--shard' = ''
                 '--dry-run' = $null
                 '--no-config' = $null
                 '--quiet' = $null
@@ -325,7 +340,7 @@ Register-ArgumentCompleter -Native -CommandName asrkit -ScriptBlock {
                 '--hotwords' = '@files'
                 '--revision' = ''
                 '--device' = 'auto cpu cuda mps'
-                '--dtype' = 'float32 float16 bfloat16'
+                '--dtype' = 'float32 float16 bfloat16 auto'
                 '--cache-dir' = '@directories'
                 '--offline' = $null
                 '--chunk-length' = ''
@@ -597,7 +612,7 @@ Register-ArgumentCompleter -Native -CommandName asrkit -ScriptBlock {
                 '-o' = '@files'
                 '--revision' = ''
                 '--device' = 'auto cpu cuda mps'
-                '--dtype' = 'float32 float16 bfloat16'
+                '--dtype' = 'float32 float16 bfloat16 auto'
                 '--cache-dir' = '@directories'
                 '--offline' = $null
                 '--no-config' = $null
