@@ -70,6 +70,7 @@ def test_own_text_is_never_doubted_and_another_s_always(recognizer, emissions, t
 
 
 def test_every_word_comes_out_once_and_in_order(recognizer, texts):
+    """I11."""
     for name, text in texts.items():
         result = asrkit.align(CLIPS / name, text, recognizer)
         words = [word for segment in result.segments for word in segment.words]

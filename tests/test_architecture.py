@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -61,6 +62,7 @@ SOURCES = sorted(path for path in ROOT.rglob("*.py") if path != ROOT / "__init__
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_imports_run_only_down(path):
+    """I1."""
     floor = floor_of(room_of(path))
 
     rooms = {name.split(".")[1] for name in imports(path) if name.startswith("asrkit.")}
@@ -70,6 +72,7 @@ def test_imports_run_only_down(path):
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_only_the_model_rooms_import_torch(path):
+    """I1."""
     has_torch = any(name.split(".")[0] == "torch" for name in imports(path))
 
     assert not has_torch or room_of(path) in TORCH_ROOMS
@@ -96,6 +99,7 @@ def test_only_the_model_rooms_import_torch(path):
     ],
 )
 def test_help_imports_nothing_heavy(arguments):
+    """I2."""
     code = (
         "import sys; from asrkit.__main__ import main\n"
         f"sys.argv = ['asrkit', *{arguments!r}]\n"
@@ -138,6 +142,17 @@ def test_the_changelog_begins_with_this_version():
 
     assert headings[0].startswith("## [Unreleased]")
     assert headings[1].startswith(f"## [{asrkit.__version__}]")
+
+
+def test_every_invariant_is_cited_by_a_test_and_every_citation_is_one():
+    document = (ROOT.parent / "ARCHITECTURE.md").read_text(encoding="utf-8")
+    texts = [path.read_text(encoding="utf-8") for path in Path(__file__).parent.rglob("test_*.py")]
+
+    invariants = re.findall(r"^- \*\*I(\d+)\*\* ", document, flags=re.MULTILINE)
+    cited = {number for text in texts for number in re.findall(r"\bI(\d+)\b", text)}
+
+    assert invariants == [str(number) for number in range(1, len(invariants) + 1)]
+    assert cited == set(invariants)
 
 
 def test_extras_named_in_errors_exist():

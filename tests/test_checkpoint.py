@@ -159,6 +159,7 @@ OUTSIDE = ["../x", "a/../../x", "/etc/passwd", "C:\\x", "C:x", "..\\x", "", "x\0
 
 @pytest.mark.parametrize("name", OUTSIDE)
 def test_file_name_never_leaves_the_directory(directory, name):
+    """I6."""
     with pytest.raises(CheckpointError, match="leaves the directory"):
         resolve(str(directory)).path(name)
 
@@ -418,6 +419,7 @@ def as_legacy(data: bytes) -> bytes:
 @pytest.mark.parametrize("wrap", [as_zip, as_legacy, bytes], ids=["zip", "legacy", "bare"])
 @pytest.mark.parametrize("name", ATTACKS)
 def test_pickle_that_would_run_code_is_refused_before_it_runs(directory, monkeypatch, wrap, name):
+    """I6."""
     monkeypatch.chdir(directory)
     (directory / "pytorch_model.bin").write_bytes(wrap(ATTACKS[name]))
 
@@ -652,6 +654,7 @@ def test_values_take_the_dtype_of_the_module(device):
 
 
 def test_missing_tensors_are_counted_and_named():
+    """I5."""
     with pytest.raises(CheckpointError, match=r"^x: 1 of 2 tensors are missing: bias$"):
         fill_module(linear(), {"weight": torch.zeros(2, 3)}, source="x")
 
@@ -669,6 +672,7 @@ def test_tolerated_missing_tensor_keeps_its_value_or_is_zero():
 
 
 def test_unexpected_tensors_are_counted_and_named_unless_tolerated():
+    """I5."""
     tensors = values(**{f"quantizer.{i}": torch.zeros(1) for i in range(5)})
 
     fill_module(linear(), tensors, source="x", tolerate_unexpected=["quantizer.*"])

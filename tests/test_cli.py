@@ -100,6 +100,7 @@ def test_many_files_print_path_and_text_in_the_order_given(model, sounds):
     ],
 )
 def test_bad_input_is_one_error_and_the_others_go_on(name, message, model, sounds):
+    """I9."""
     result = run("a.wav", name, "b.flac", "-m", model)
 
     errors = [line for line in result.stderr.splitlines() if line.startswith("error: ")]
@@ -124,6 +125,7 @@ def test_one_missing_file_is_told_apart_from_many(model, sounds):
 
 
 def test_nothing_that_can_be_read_is_exit_code_4(model, sounds):
+    """I10."""
     result = run("empty.wav", "text.wav", "-m", model)
 
     assert (result.exit_code, result.stdout) == (4, "")
@@ -152,6 +154,7 @@ def test_silence_is_not_an_error(model, sounds):
     ],
 )
 def test_usage_error_is_exit_code_2_with_a_way_out(arguments, model, sounds):
+    """I10."""
     result = run(*arguments, "-m", model)
 
     assert (result.exit_code, result.stdout) == (2, "")

@@ -198,6 +198,7 @@ def test_unusable_vocabulary_is_refused(table, config, message):
 
 
 def test_a_frame_of_the_published_models_is_20_ms():
+    """I3."""
     clock = FrameClock(samples_per_frame=320, sample_rate=16_000, offset=1.5)
 
     assert [clock.seconds(frame) for frame in (0, 1, 50)] == [1.5, 1.52, 2.5]

@@ -238,4 +238,4 @@ def test_every_extra_of_a_user_is_looked_at():
     extras = project.partition("[project.optional-dependencies]")[2].partition("\n[")[0]
     named = set(re.findall(r"^(\w+) = ", extras, re.MULTILINE))
 
-    assert named - {"test", "parity", "parity440", "dev"} == set(EXTRAS)
+    assert named - {"test", "parity", "parity440", "docs", "dev"} == set(EXTRAS)

@@ -113,6 +113,7 @@ def test_score_is_the_geometric_mean_over_the_frames_of_a_token(search):
 
 @pytest.mark.parametrize("seed", range(300))
 def test_best_path_is_the_best_of_all_paths(search, seed):
+    """I12."""
     rng = np.random.default_rng(seed)
     scores, tokens = random_case(rng, max_frames=6, max_tokens=4, width=3)
     blank = 0
@@ -133,6 +134,7 @@ def test_best_path_is_the_best_of_all_paths(search, seed):
 
 @pytest.mark.parametrize("seed", range(20))
 def test_best_path_is_the_textbook_s(search, seed, monkeypatch):
+    """I12."""
     rng = np.random.default_rng(1000 + seed)
     num_unique = 0
     for _ in range(60):

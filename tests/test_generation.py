@@ -118,6 +118,7 @@ def test_pieces_lose_and_repeat_nothing(chunk_length):
 
 
 def test_silence_is_an_empty_transcript_that_no_model_sees():
+    """I13."""
     generator = reading_generator()
 
     (result,) = write(spell("_" * 200), generator=generator, decoding=DecodingOptions(n_best=2))
@@ -350,6 +351,7 @@ def test_encoder_decoder_has_no_emissions():
 
 
 def test_language_is_forced_on_the_search():
+    """I13."""
     generator = reading_generator(languages=("pt", "fr"))
 
     (result,) = translate(spell("HI_"), generator=generator, target_language="fr")

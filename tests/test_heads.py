@@ -86,6 +86,7 @@ def test_golden_files_of_heads_are_small():
 @pytest.mark.parametrize("norm", ["group", "layer"])
 @pytest.mark.parametrize("is_sum", [False, True])
 def test_padded_batch_gives_each_item_the_classes_it_gets_alone(head, norm, is_sum):
+    """I4."""
     model = tiny_head(head, feat_extract_norm=norm, use_weighted_layer_sum=is_sum)
     items = waveforms(8_000, 5_123, 400)
 
@@ -457,6 +458,7 @@ def test_hubert_has_the_heads_that_the_reference_has():
     ],
 )
 def test_missing_head_is_an_error_and_never_random(head, title, tmp_path):
+    """I14."""
     write(tmp_path, tiny_head("base"))
 
     with pytest.raises(CheckpointError, match=f"there is no {title} head in the weights") as caught:
@@ -513,6 +515,7 @@ def test_classes_are_named_by_numbers(data, labels):
     [("id2label", {"a": "b"}), ("id2label", ["no"]), ("problem_type", "ranking"), ("tdnn_dim", 5)],
 )
 def test_head_value_that_is_not_implemented_is_refused_by_name(key, value):
+    """I5."""
     with pytest.raises(CheckpointError, match=key):
         Wav2Vec2Config.from_dict({key: value})
 

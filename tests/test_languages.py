@@ -166,6 +166,7 @@ def test_language_of_a_model_with_one_vocabulary_is_refused(tmp_path):
     ],
 )
 def test_adapter_that_does_not_fit_is_refused_as_a_whole(folder, change, message):
+    """I14."""
     edit_adapter(folder, change)
 
     with pytest.raises(CheckpointError, match=message) as caught:

@@ -66,6 +66,7 @@ def test_golden_files_of_a_family_are_small(family):
 @pytest.mark.parametrize("is_stable", [False, True])
 @pytest.mark.parametrize("add_adapter", [False, True])
 def test_padded_batch_gives_each_item_the_logits_it_gets_alone(norm, is_stable, add_adapter):
+    """I4."""
     model = tiny_model(
         feat_extract_norm=norm, do_stable_layer_norm=is_stable, add_adapter=add_adapter
     )

@@ -92,6 +92,7 @@ def test_format_with_times_needs_times():
 
 
 def test_file_appears_whole_or_not_at_all(tmp_path):
+    """I8."""
     path = tmp_path / "deep" / "a.txt"
 
     with pytest.raises(RuntimeError), open_whole(path) as file:  # noqa: PT012

@@ -286,6 +286,7 @@ def test_blank_text_has_no_lines():
 
 @given(speech(), options_of_any_size)
 def test_segments_are_apart_in_order_longer_than_zero_and_inside_the_audio(given_speech, options):
+    """I7."""
     words, audio = given_speech
 
     segments = split_segments(words, options, **audio)

@@ -87,7 +87,7 @@ def examine(options: ModelOptions) -> Iterator[Finding]:
             yield Finding(section, "error", error.message, BROKEN, error.hint)
         except Exception as error:  # a damaged installation fails in any way
             found = f"{type(error).__name__}: {error}".partition("\n")[0]
-            yield Finding(section, "error", found, BROKEN, "pip install --force-reinstall asrkit")
+            yield Finding(section, "error", found, BROKEN, "install asrkit again")
 
 
 def _program(options: ModelOptions) -> Iterator[Finding]:
@@ -171,7 +171,7 @@ def _cores(options: ModelOptions) -> Iterator[Finding]:
         try:
             importlib.import_module(f"asrkit.ctc.{name}")
         except ImportError:
-            fix = "install a C++ compiler, then pip install --force-reinstall --no-deps asrkit"
+            fix = "install a C++ compiler, then asrkit again"
             yield Finding("cores", name, f"not built: {use} runs in Python, slower", MISSING, fix)
         else:
             yield Finding("cores", name, f"built: {use}")

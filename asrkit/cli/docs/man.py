@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterable, Iterator
-from itertools import groupby
+from collections.abc import Iterable, Iterator, Mapping
 
 from asrkit import __version__
 from asrkit.cli.app import EXIT_CODES
@@ -50,7 +49,7 @@ def man_page(command: Command, root: Command, date: str) -> str:
         "DESCRIPTION": _paragraphs((command.summary, *command.description)),
         "COMMANDS": _table((f"{_page(below)}(1)", below.summary) for below in command.commands),
         "ARGUMENTS": _places(command.operands),
-        "OPTIONS": _options(command.options),
+        "OPTIONS": _options(command.panels),
         "EXIT STATUS": _table((f"{code:d}", f"{text}.") for code, text in EXIT_CODES.items()),
         "ENVIRONMENT": _environment(command),
         "FILES": _table((_SETTINGS | (_CACHE if _uses_cache(command) else {})).items()),
@@ -106,11 +105,8 @@ def _table(rows: Iterable[tuple[str, str]]) -> Iterator[str]:
         yield from _wrapped(_text(text[0].upper() + text[1:]))
 
 
-def _options(options: Iterable[Place]) -> Iterator[str]:
-    """The options by their panels, in the order of --help."""
-    panels = list(dict.fromkeys(["Options", *(place.panel for place in options)]))
-    ordered = sorted(options, key=lambda place: panels.index(place.panel))
-    for panel, places in groupby(ordered, key=lambda place: place.panel):
+def _options(panels: Mapping[str, Iterable[Place]]) -> Iterator[str]:
+    for panel, places in panels.items():
         if panel != "Options":
             yield f".SS {_text(panel)}"
         yield from _places(places)
@@ -121,44 +117,29 @@ def _places(places: Iterable[Place]) -> Iterator[str]:
         names = ", ".join(rf"\fB{_text(name)}\fR" for name in reversed(place.names))
         yield ".TP"
         yield rf"{names} \fI{_text(place.metavar)}\fR".strip() if place.metavar else names
-        yield from _wrapped(_text(" ".join([place.help, *_notes(place)])))
-
-
-def _notes(place: Place) -> Iterator[str]:
-    """What --help says in brackets."""
-    if place.limits:
-        low, _, high = place.limits.partition("<=x<=")
-        yield f"From {low} to {high}." if high else f"At least {low.removeprefix('x>=')}."
-    if place.default:
-        yield f"Default: {place.default}."
-    if place.is_required:
-        yield "Required."
+        yield from _wrapped(_text(" ".join([place.help, *place.notes])))
 
 
 def _environment(command: Command) -> Iterator[str]:
     """The variables of a command and all below it: those that follow the rule, and the others."""
     options = {
-        place.variable: (place.names[0], below.name)
+        place.variable: (place, below.name)
         for below in command.walk()
         for place in below.options
         if place.variable
     }
-    plain = sorted(name for name, (option, _) in options.items() if name == _variable(option))
+    plain = sorted(name for name, (place, _) in options.items() if place.is_named_by_rule)
     if plain:
         yield from _wrapped(
             "Options that are not on the command line are taken from variables of their name: "
             + ", ".join(rf"\fB{_text(name)}\fR" for name in plain)
             + "."
         )
-    others = sorted(options.keys() - set(plain))
-    yield from _table((name, "Sets {} of {}.".format(*options[name])) for name in others)
+    for name in sorted(options.keys() - set(plain)):
+        place, of = options[name]
+        yield from _table([(name, f"Sets {place.names[0]} of {of}.")])
     if _uses_cache(command):
         yield from _table(_VARIABLES.items())
-
-
-def _variable(option: str) -> str:
-    """The variable that sets an option, by the rule."""
-    return f"ASRKIT_{option.removeprefix('--').replace('-', '_').upper()}"
 
 
 def _uses_cache(command: Command) -> bool:

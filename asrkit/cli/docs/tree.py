@@ -76,6 +76,20 @@ class Place:
     num_values: int
     takes: tuple[str, ...]
 
+    @property
+    def is_named_by_rule(self) -> bool:
+        """Whether its variable has the name of the option, as ASRKIT_BATCH_SIZE of --batch-size."""
+        option = self.names[0].removeprefix("--") if self.names else ""
+        return self.variable == f"ASRKIT_{option.replace('-', '_').upper()}"
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Sentences for what --help says in brackets."""
+        low, _, high = self.limits.removeprefix("x>=").partition("<=x<=")
+        limits = f"From {low} to {high}." if high else f"At least {low}." if low else ""
+        default = f"Default: {self.default}." if self.default else ""
+        return tuple(filter(None, (limits, default, "Required." if self.is_required else "")))
+
 
 @dataclass(frozen=True)
 class Command:
@@ -103,6 +117,14 @@ class Command:
     def name(self) -> str:
         """The words as one."""
         return " ".join(self.path)
+
+    @property
+    def panels(self) -> dict[str, list[Place]]:
+        """The options by the headings of their groups, "Options" first, in the order of --help."""
+        found: dict[str, list[Place]] = {"Options": []}
+        for place in self.options:
+            found.setdefault(place.panel, []).append(place)
+        return found
 
     def walk(self) -> Iterator[Command]:
         """This command and all below it."""
