@@ -689,7 +689,8 @@ def _load_pickle(path: Path) -> dict[str, torch.Tensor]:
 
 
 def _fits(found: torch.Tensor, expected: torch.Tensor) -> bool:
-    same_kind = found.is_floating_point() == expected.is_floating_point()
+    both_float = found.is_floating_point() and expected.is_floating_point()
+    same_kind = both_float or found.dtype == expected.dtype
     return found.shape == expected.shape and same_kind
 
 

@@ -7,7 +7,7 @@ from these fields and never restate them.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -23,14 +23,17 @@ STARS = ("none", "edges", "segment")
 LAYERS = ("last", "mean-last-4", "all")
 POOLS = ("mean", "max", "std", "first", "none")
 
-# The largest difference of outputs that passes where weights are stored in this dtype
-TOLERANCES = {"float32": 1e-4, "float16": 0.05, "bfloat16": 0.5}
+# The largest difference of outputs that passes where most weights are stored in this dtype
+TOLERANCES = {"float32": 1e-4, "float16": 0.05, "bfloat16": 0.5, "int8": 1.0}
+DTYPES = ("float32", "float16", "bfloat16")
+QUANTIZATIONS = ("int8",)
 
 # The embedded models that commands take where none is named
 DEMO_RECOGNIZER, DEMO_TRANSLATOR = "demo-en", "demo-translate"
 DEMO_KEYWORDS, DEMO_SPEAKER = "demo-keywords", "demo-speaker"
 MISSING = ("error", "empty", "skip")
 IDS = ("auto", "none", "first", "last", "tab")
+MAX_NGRAM_ORDER = 5  # of what is estimated
 
 
 @dataclass(frozen=True)
@@ -416,6 +419,8 @@ class ConvertOptions:
 
     Attributes:
         dtype: float32, float16 or bfloat16 of the numbers on disk; None keeps them.
+        quantize: int8 for the weights of transformer layers; the rest is in `dtype`. None keeps
+            them.
         shard_size: bytes of one weights file at most; None writes one file.
         merge_weight_norm: make the direction of a weight norm the weight itself.
         check: run source and result on the same audio and compare what they say.
@@ -428,6 +433,7 @@ class ConvertOptions:
     """
 
     dtype: str | None = None
+    quantize: str | None = None
     shard_size: int | None = None
     merge_weight_norm: bool = False
     check: bool = False
@@ -439,7 +445,12 @@ class ConvertOptions:
     config: str | None = None
 
     def __post_init__(self) -> None:
-        _check_choice(self, "dtype", TOLERANCES)
+        if self.dtype == "int8":
+            raise UsageError(
+                f"dtype {self.dtype!r} is not one of {', '.join(DTYPES)}", hint="--quantize int8"
+            )
+        _check_choice(self, "dtype", DTYPES)
+        _check_choice(self, "quantize", QUANTIZATIONS)
         if self.shard_size is not None and self.shard_size < 1:
             raise UsageError(f"a shard of {self.shard_size} bytes, expected at least 1")
         if self.tolerance is not None and not self.tolerance >= 0:
@@ -467,6 +478,58 @@ class TranscriptOptions:
             raise UsageError(f"a shift of {self.shift:g} s is longer than any recording")
         if not 0.001 <= self.scale <= 1000:
             raise UsageError(f"a scale of {self.scale:g}, expected 0.001 to 1000")
+
+
+@dataclass(frozen=True)
+class ConvertLmOptions:
+    """How a language model is made and packed.
+
+    Attributes:
+        order: words in the longest n-gram that is estimated from a text.
+        prune: for each order, n-grams that occur as often or less are left out; the last number
+            counts for the orders that follow.
+        as_is: take the words of a text as they stand, not as the model spells them.
+        unigrams: file of the words to trust, one a line; None takes those of the language model.
+        lm_alpha: weight of the language model; None is 0.5.
+        lm_beta: score of every word; None is 1.5.
+    """
+
+    order: int = 3
+    prune: tuple[int, ...] = ()
+    as_is: bool = False
+    unigrams: str | None = None
+    lm_alpha: float | None = None
+    lm_beta: float | None = None
+
+    def __post_init__(self) -> None:
+        pruning_limits(self.order, self.prune)
+        for name in ("lm_alpha", "lm_beta"):
+            if not math.isfinite(getattr(self, name) or 0.0):
+                raise UsageError(f"{name} {getattr(self, name)} is not a number")
+
+    @property
+    def is_for_text(self) -> bool:
+        """Whether an option says how a text is counted."""
+        return (self.order, self.prune, self.as_is) != (type(self).order, (), False)
+
+
+def pruning_limits(order: int, prune: Sequence[int]) -> list[int]:
+    """For each order of an n-gram model, the count up to which n-grams are left out.
+
+    Raises:
+        UsageError: an order out of range, too many limits, a negative one, or one below that of
+            the order before.
+    """
+    if not 1 <= order <= MAX_NGRAM_ORDER:
+        raise UsageError(f"order {order}, expected 1 to {MAX_NGRAM_ORDER}")
+    limits = [*prune, *[prune[-1] if prune else 0] * (order - len(prune))]
+    if len(prune) > order or sorted(limits) != limits or limits[0] < 0:
+        raise UsageError(
+            f"pruning by {','.join(map(str, prune))}, expected at most {order} counts that do not "
+            "fall",
+            hint="0,0,1 leaves out what is longer than two words and occurs once",
+        )
+    return limits
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,9 @@
 """A language model for a domain, and what it is worth: word error rates with and without it.
 
-    python examples/domain_lm.py                    # measure the demo model with its own
-    python examples/domain_lm.py --build FOLDER     # first estimate one into FOLDER/language_model
+    python examples/domain_lm.py                        # measure the demo model with its own
+    python examples/domain_lm.py --text domain.txt      # write the text, for another
+    asrkit convert lm domain.txt demo-en with-lm --prune 0,2
+    python examples/domain_lm.py --model with-lm
 
 The text is drawn from the templates of `demo_corpus`; no sentence of it is among the held-out ones
 that are spoken and recognised afterwards (espeak-ng and flite must be installed for that).
@@ -32,7 +34,7 @@ log = logging.getLogger("demo")
 
 NUM_SENTENCES = 60_000
 ORDER = 3
-MINIMUM_COUNT = 3  # rarer pairs and triples are left out: a tenth of the size, the same errors
+PRUNE = (0, 2)  # pairs and triples that come twice or less: a tenth of the size, the same errors
 
 
 def training_sentences(count: int, seed: int = 11) -> list[str]:
@@ -45,14 +47,14 @@ def training_sentences(count: int, seed: int = 11) -> list[str]:
 
 def build(folder: Path) -> None:
     """Estimate the model into `folder`/language_model, with the alphabet beside it."""
-    model = build_directory(
+    made = build_directory(
         training_sentences(NUM_SENTENCES),
         folder / "language_model",
         order=ORDER,
-        minimum_count=MINIMUM_COUNT,
+        prune=PRUNE,
     )
     Alphabet.build(TOKENS).save(folder / FILE_NAME)
-    sizes = ", ".join(f"{len(table):,}" for table in model.probabilities)
+    sizes = ", ".join(f"{size:,}" for size in made.num_ngrams)
     size = sum(path.stat().st_size for path in (folder / "language_model").iterdir())
     log.info("%s: %s n-grams of orders 1 to %d, %.2f MB", folder, sizes, ORDER, size / 1e6)
 
@@ -109,21 +111,22 @@ def compare(recognizer: Recognizer, sets: Mapping[str, Sequence[Clip]], lm: Path
 
 
 def main() -> None:
-    """Build if asked to, measure, print one table."""
+    """Write the text, or measure and print one table."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
     add = parser.add_argument
-    add("--build", type=Path, metavar="FOLDER", help="estimate a language model into this folder")
+    add("--text", type=Path, metavar="FILE", help="write the text of the domain, and stop")
     add("--model", default="demo-en", help="model to measure (default: %(default)s)")
     add("--digits", type=Path, metavar="TAR", help="real digits: more sets")
     add("--clips", type=int, default=100, help="at most so many of a set (default: %(default)s)")
     options = parser.parse_args()
-    if options.build is not None:
-        build(options.build)
+    if options.text is not None:
+        options.text.write_text("\n".join(training_sentences(NUM_SENTENCES)) + "\n")
+        return
     recognizer = Recognizer.load(ModelOptions(model=options.model))
-    lm = (options.build or recognizer.directory) / "language_model"
+    lm = recognizer.directory / "language_model"
     if not lm.is_dir():
-        raise SystemExit(f"{options.model} brings no language model: --build FOLDER makes one")
+        raise SystemExit(f"{options.model} brings no language model: asrkit convert lm makes one")
     recordings = None if options.digits is None else DigitRecordings(options.digits)
     sets = {
         name: clips[:: max(1, len(clips) // options.clips)]

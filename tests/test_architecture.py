@@ -89,6 +89,7 @@ def test_only_the_model_rooms_import_torch(path):
         ["models", "info", "--help"],
         ["convert", "checkpoint", "--help"],
         ["convert", "transcript", "--help"],
+        ["convert", "lm", "--help"],
         ["eval-wer", "--help"],
         ["doctor", "--help"],
         ["transcribe", "--batch-size", "none"],  # files of settings were read
@@ -106,6 +107,19 @@ def test_help_imports_nothing_heavy(arguments):
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
 
     assert result.stderr.splitlines()[-1] == "[]"
+
+
+def test_transcribing_imports_neither_torchs_compiler_nor_the_hub():
+    code = (
+        "import sys; from asrkit import Audio, transcribe; import numpy\n"
+        "transcribe(Audio(numpy.zeros(1600, numpy.float32), 16_000))\n"
+        "heavy = {'torch._dynamo', 'sympy', 'huggingface_hub', 'rich', 'jiwer'}\n"
+        "print(sorted(heavy & set(sys.modules)))"
+    )
+
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+
+    assert result.stdout == "[]\n"
 
 
 def test_public_names_load_on_first_use():

@@ -408,7 +408,7 @@ def test_name_that_means_something_else_is_not_set_for_all_commands(project):
 def test_every_option_that_names_a_place_is_known_to_write_or_to_read():
     read = {"align-model", "audio", "base", "baseline", "compare", "config", "dictionary"}
     read |= {"files-from", "hotwords", "lexicon", "lm", "lm-unigrams", "model", "pairs"}
-    read |= {"reference", "sentencepiece", "similar", "source-model"}
+    read |= {"reference", "sentencepiece", "similar", "source-model", "unigrams"}
     places = {
         name
         for command in TREE.values()

@@ -1,10 +1,9 @@
-"""Alphabets, language model files, ARPA text and the estimator."""
+"""Alphabets, language model files and ARPA text."""
 
 from __future__ import annotations
 
 import json
 import math
-import random
 
 import numpy as np
 import pytest
@@ -14,9 +13,8 @@ from hypothesis import strategies as st
 from asrkit.ctc.alphabet import Alphabet
 from asrkit.ctc.arpa import ArpaModel
 from asrkit.ctc.beam import BeamDecoder
-from asrkit.ctc.estimate import build_directory, estimate
 from asrkit.ctc.lm import LanguageModel, native_module, write_directory
-from asrkit.errors import AsrkitError, CheckpointError, InputError, MissingExtraError, UsageError
+from asrkit.errors import AsrkitError, CheckpointError, MissingExtraError, UsageError
 
 ARPA = """# any comment
 \\data\\
@@ -285,72 +283,7 @@ def _scores(path, engine):
     return scores
 
 
-# --- the estimator -----------------------------------------------------------------------------
-
-
-def _sentences(num=200, seed=0):
-    rng = random.Random(seed)
-    words = ["".join(rng.choices("abcdefgh", k=rng.randint(1, 5))) for _ in range(40)]
-    weights = [1 / (rank + 1) for rank in range(len(words))]
-    return [" ".join(rng.choices(words, weights, k=rng.randint(1, 9))) for _ in range(num)], words
-
-
-@pytest.mark.parametrize("order", range(1, 6))
-@pytest.mark.parametrize("minimum_count", [1, 2])
-def test_probabilities_of_every_context_sum_to_one(order, minimum_count):
-    sentences, words = _sentences()
-    model = estimate(sentences, order=order, minimum_count=minimum_count)
-    outcomes = [word for (word,) in model.probabilities[0] if word != "<s>"]
-    rng = random.Random(order)
-
-    for _ in range(50):
-        context = tuple(rng.choices(["<s>", "zebra", *words], k=rng.randint(0, order - 1)))
-        total = sum(model.probability((*context, word)) for word in outcomes)
-        assert total == pytest.approx(1.0, abs=1e-12)
-
-
-def test_bigrams_by_hand():
-    model = estimate(["a b", "a c"], order=2)
-
-    # Too small to estimate discounts: 0.5 from 1, 1 from 2. Continuations: a b c 1, </s> 2.
-    uniform = 1 / 5  # a b c </s> <unk>
-    back = 1 - (3 * 0.5 + 1.0) / 5
-    b = 0.5 / 5 + back * uniform
-    assert model.probability(("b",)) == pytest.approx(b)
-    assert model.probability(("</s>",)) == pytest.approx(1.0 / 5 + back * uniform)
-    assert model.probability(("<unk>",)) == pytest.approx(back * uniform)
-    assert model.probability(("a", "b")) == pytest.approx(0.5 / 2 + 0.5 * b)
-
-
-@pytest.mark.parametrize("order", range(1, 6))
-def test_what_is_written_reads_back(tmp_path, order, engine):
-    sentences, words = _sentences()
-    model = build_directory(sentences, tmp_path, order=order, alpha=0.6, beta=0.8)
-    lm = LanguageModel.from_directory(tmp_path, engine=engine)
-    rng = random.Random(order)
-
-    assert (lm.alpha, lm.beta) == (0.6, 0.8)
-    assert lm.unigrams == set(model.words)
-    for _ in range(50):
-        context = rng.choices(words, k=order - 1)
-        state = lm.ngrams.start_state(boundary=False)
-        for word in context:
-            _, state = lm.ngrams.score(state, word)
-        word = rng.choice([*words, "</s>", "zebra"])
-        expected = math.log10(model.probability((*context, word)))
-        assert lm.ngrams.score(state, word)[0] == pytest.approx(expected, abs=1e-5)
-
-
-@pytest.mark.parametrize("text", [[], [" "], ["a <s> b"], ["<unk>"]])
-def test_a_text_without_words_or_with_markers_is_refused(text):
-    with pytest.raises(InputError):
-        estimate(text)
-
-
-@pytest.mark.parametrize("options", [{"order": 0}, {"order": 6}, {"minimum_count": 0}])
-def test_an_estimate_out_of_range_is_refused(options):
-    with pytest.raises(UsageError):
-        estimate(["a"], **options)
+# --- the reader --------------------------------------------------------------------------------
 
 
 def test_the_python_reader_keeps_the_path(tmp_path):

@@ -61,7 +61,7 @@ def test_info_says_what_the_demo_model_is():
     assert result.exit_code == 0
     assert about["architecture"] == "Wav2Vec2ForCTC"
     assert about["num_parameters"] == 1_665_888  # as its card says
-    assert about["dtype"] == ["F16"]
+    assert about["dtype"] == ["float16"]
     assert about["sample_rate"] == 16_000
     assert about["vocabulary_size"] == 32
     assert about["has_language_model"] is True

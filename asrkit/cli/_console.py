@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TextIO, TypeVar
 import typer
 
 from asrkit import __version__
-from asrkit.cli._progress import Bar, JsonLines, State
+from asrkit.cli._progress import Bar, JsonLines, StageBar, State
 from asrkit.errors import AsrkitError, ExitCode, InputError, OutputError
 from asrkit.options import ModelOptions
 
@@ -76,7 +76,7 @@ class Console:
     _num_inputs: int = 0
     _total_seconds: float | None = None
     _started: float = field(default_factory=time.monotonic)
-    _meter: Bar | JsonLines | None = None
+    _meter: Bar | StageBar | JsonLines | None = None
     _log: LogFile | None = None
 
     def start(self) -> None:
@@ -273,12 +273,25 @@ class Console:
                     self.warning(f"{result.source}: {warning}")
 
     @contextmanager
+    def stages(self) -> Iterator[Callable[[str, float], None]]:
+        """Show what is being done and how much of it, from 0 to 1; as `progress` does."""
+        style = self._style()
+        if style == "none":
+            yield lambda name, done: None
+            return
+        color = self.has_color(sys.stderr)
+        with JsonLines() if style == "json" else StageBar(has_color=color) as meter:
+            self._meter = meter
+            try:
+                yield meter.stage
+            finally:
+                self._meter = None
+
+    @contextmanager
     def progress(self, inputs: Sequence[AudioInput | FailedInput]) -> Iterator[Console]:
         """Show how much of the audio is done; unless asked for only on a terminal."""
         self._started = time.monotonic()
-        style = self.progress_style
-        if style == "auto":
-            style = "bar" if sys.stderr.isatty() and not self.is_quiet else "none"
+        style = self._style()
         if style == "none":
             yield self
             return
@@ -292,10 +305,15 @@ class Console:
                 meter.show(self._state(), is_last=True)
                 self._meter = None
 
+    def _style(self) -> str:
+        if self.progress_style == "auto":
+            return "bar" if sys.stderr.isatty() and not self.is_quiet else "none"
+        return self.progress_style
+
     def advance(self, seconds: float) -> None:
         """So much more audio is done."""
         self.seconds_done += seconds
-        if self._meter is not None:
+        if isinstance(self._meter, (Bar, JsonLines)):
             self._meter.show(self._state())
 
     def _state(self) -> State:

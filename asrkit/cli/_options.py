@@ -250,7 +250,7 @@ Threads = Annotated[
     typer.Option(
         min=1,
         metavar="N",
-        help="CPU threads of the model; all cores unless given.",
+        help="CPU threads of the model; all cores unless given. One more reads, and one decodes.",
         rich_help_panel=_RUN,
     ),
 ]
@@ -268,7 +268,7 @@ BatchSeconds = Annotated[
     typer.Option(
         metavar="SECONDS",
         help="Seconds of audio, padding included, that go through the model together at most.",
-        show_default="60 on a CPU, else 240",
+        show_default="30 on a CPU, else 240",
         rich_help_panel=_RUN,
     ),
 ]

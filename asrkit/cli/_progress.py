@@ -6,6 +6,10 @@ import json
 import sys
 import time
 from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from typing_extensions import Self  # in typing from Python 3.11
 
 STYLES = ("auto", "bar", "json", "none")
 _EVENT_SECONDS = 0.5  # between two lines of JSON at least
@@ -34,31 +38,46 @@ class State:
     rtfx: float
 
 
-class Bar:
+class _OnTerminal:
     """A bar that stays at the bottom of the terminal."""
 
-    def __init__(self, *, has_color: bool) -> None:
+    def __init__(self, first: str, *after: str, has_color: bool, **fields: Any) -> None:
         from rich.console import Console
         from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
         self._progress = Progress(
-            TextColumn("{task.fields[files]}"),
+            TextColumn(first),
             BarColumn(),
             TextColumn("{task.percentage:>3.0f} %"),
-            TextColumn("{task.fields[speed]}"),
+            *map(TextColumn, after),
             TextColumn("ETA"),
             TimeRemainingColumn(),
             console=Console(stderr=True, force_terminal=True, no_color=not has_color),
             transient=True,
         )
-        self._task = self._progress.add_task("", total=None, files="", speed="")
+        self._task = self._progress.add_task("", total=None, **fields)
 
-    def __enter__(self) -> Bar:
+    def __enter__(self) -> Self:
         self._progress.start()
         return self
 
     def __exit__(self, *exception: object) -> None:
         self._progress.stop()
+
+    def line(self, text: str) -> None:
+        """Print a line of something else."""
+        from rich.text import Text
+
+        self._progress.console.print(Text.from_ansi(text), highlight=False, soft_wrap=True)
+
+
+class Bar(_OnTerminal):
+    """How much of the audio is done."""
+
+    def __init__(self, *, has_color: bool) -> None:
+        super().__init__(
+            "{task.fields[files]}", "{task.fields[speed]}", has_color=has_color, files="", speed=""
+        )
 
     def show(self, state: State, *, is_last: bool = False) -> None:
         """The run is so far."""
@@ -70,11 +89,18 @@ class Bar:
             speed=f"{state.rtfx:.1f} x real time",
         )
 
-    def line(self, text: str) -> None:
-        """Print a line of something else."""
-        from rich.text import Text
 
-        self._progress.console.print(Text.from_ansi(text), highlight=False, soft_wrap=True)
+class StageBar(_OnTerminal):
+    """What is being done, and how much of it."""
+
+    def __init__(self, *, has_color: bool) -> None:
+        super().__init__("{task.description}", has_color=has_color)
+
+    def stage(self, name: str, done: float) -> None:
+        """So much of this stage is done, from 0 to 1; another name begins another stage."""
+        if name != self._progress.tasks[0].description:
+            self._progress.reset(self._task, total=1.0, description=name)
+        self._progress.update(self._task, completed=done)
 
 
 class JsonLines:
@@ -91,10 +117,17 @@ class JsonLines:
 
     def show(self, state: State, *, is_last: bool = False) -> None:
         """The run is so far."""
+        self._event({"event": "progress"} | asdict(state), is_wanted=is_last)
+
+    def stage(self, name: str, done: float) -> None:
+        """So much of this stage is done, from 0 to 1."""
+        self._event({"event": "stage", "name": name, "done": done}, is_wanted=done in (0.0, 1.0))
+
+    def _event(self, event: dict[str, Any], *, is_wanted: bool) -> None:
         now = time.monotonic()
-        if is_last or now >= self._next:
+        if is_wanted or now >= self._next:
             self._next = now + _EVENT_SECONDS
-            self.line(json.dumps({"event": "progress"} | asdict(state)))
+            self.line(json.dumps(event))
 
     def line(self, text: str) -> None:
         """Print a line of something else."""

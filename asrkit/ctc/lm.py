@@ -26,7 +26,7 @@ _ATTRS = "attrs.json"
 _UNIGRAMS = "unigrams.txt"
 SUFFIXES = (".arpa", ".bin", ".binary")
 _KEYS = ("alpha", "beta", "unk_score_offset", "score_boundary")
-_BINARY_MAGIC = b"mmap lm http://kheafield.com/code"
+BINARY_MAGIC = b"mmap lm http://kheafield.com/code"
 
 
 class NgramModel(Protocol):
@@ -232,7 +232,7 @@ def _load_ngrams(path: Path, engine: str) -> tuple[NgramModel, list[str] | None]
         raise UsageError(f"language model engine {engine!r} is not one of {', '.join(ENGINES)}")
     try:
         with path.open("rb") as file:
-            is_binary = file.read(len(_BINARY_MAGIC)) == _BINARY_MAGIC
+            is_binary = file.read(len(BINARY_MAGIC)) == BINARY_MAGIC
     except OSError as error:
         raise CheckpointError(f"{path}: cannot be read: {error.strerror}") from error
     if is_binary:

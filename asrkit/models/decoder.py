@@ -35,6 +35,7 @@ from asrkit.models.layers import (
     sinusoidal_positions,
     valid_mask,
 )
+from asrkit.models.quantized import Int8Linear
 
 # Steps that a buffer has room for before it must be looked through, besides its own length.
 _ROOM = 16
@@ -97,6 +98,19 @@ def product(weight: Tensor, bias: Tensor | None, *, relu: bool = False, packed: 
     if relu:
         return lambda x: F.linear(x, weight, bias).relu_()
     return lambda x: F.linear(x, weight, bias)
+
+
+def linear(*layers: nn.Linear | Int8Linear, relu: bool = False, packed: bool) -> Product:
+    """Linear layers that read the same, as one `product` with their outputs side by side.
+
+    Weights of 8 bits become floats: with few rows there is nothing to gain from them.
+    """
+    floats = [layer.dequantized() if isinstance(layer, Int8Linear) else layer for layer in layers]
+    weights: list[Tensor] = [layer.weight for layer in floats]
+    biases: list[Tensor] = [layer.bias for layer in floats]
+    if len(floats) == 1:
+        return product(weights[0], biases[0], relu=relu, packed=packed)
+    return product(torch.cat(weights), torch.cat(biases), relu=relu, packed=packed)
 
 
 def _can_pack(weight: Tensor) -> bool:
@@ -257,26 +271,19 @@ class DecoderLayer(nn.Module):
     def products(self, *, packed: bool) -> LayerProducts:
         """The layer's weights, ready for use."""
         own, other = self.self_attn, self.encoder_attn
-        inputs = (own.q_proj, own.k_proj, own.v_proj)
-        expand = product(
-            self.fc1.weight, self.fc1.bias, relu=self.activation == "relu", packed=packed
-        )
+        expand = linear(self.fc1, relu=self.activation == "relu", packed=packed)
         if self.activation != "relu":
-            activate, linear = ACTIVATIONS[self.activation], expand
-            expand = lambda x: activate(linear(x))  # noqa: E731
+            activate, expanded = ACTIVATIONS[self.activation], expand
+            expand = lambda x: activate(expanded(x))  # noqa: E731
         return LayerProducts(
-            product(
-                torch.cat([part.weight for part in inputs]),
-                torch.cat([part.bias for part in inputs]),
-                packed=packed,
-            ),
-            product(own.out_proj.weight, own.out_proj.bias, packed=packed),
+            linear(own.q_proj, own.k_proj, own.v_proj, packed=packed),
+            linear(own.out_proj, packed=packed),
             norm_of(self.self_attn_layer_norm),
-            product(other.q_proj.weight, other.q_proj.bias, packed=packed),
-            product(other.out_proj.weight, other.out_proj.bias, packed=packed),
+            linear(other.q_proj, packed=packed),
+            linear(other.out_proj, packed=packed),
             norm_of(self.encoder_attn_layer_norm),
             expand,
-            product(self.fc2.weight, self.fc2.bias, packed=packed),
+            linear(self.fc2, packed=packed),
             norm_of(self.final_layer_norm),
         )
 

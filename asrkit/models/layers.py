@@ -63,7 +63,7 @@ IGNORED_KEYS |= frozenset(
     " init_std is_decoder length_penalty mask_feature_prob mask_time_prob max_length"
     " max_source_positions max_target_positions min_length no_repeat_ngram_size"
     " num_beam_groups num_beams num_hidden_layers num_return_sequences output_scores prefix"
-    " problem_type pruned_heads remove_invalid_values repetition_penalty"
+    " problem_type pruned_heads quantization_config remove_invalid_values repetition_penalty"
     " return_dict_in_generate sep_token_id suppress_tokens temperature tf_legacy_loss"
     " tie_encoder_decoder top_k top_p typical_p use_bfloat16".split()
 )

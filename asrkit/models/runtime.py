@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from asrkit import seq2seq
 from asrkit.checkpoint import Checkpoint, fill_module, resolve
 from asrkit.errors import AsrkitError, CheckpointError, UsageError
-from asrkit.models import FAMILIES
+from asrkit.models import FAMILIES, quantized
 from asrkit.models.adapters import check_adapter, load_adapter, with_vocabulary_of
 from asrkit.models.layers import Attention
 from asrkit.models.speech_to_text import EncoderDecoder
@@ -51,7 +51,8 @@ def load_model(
         head: "base", "ctc", "seq2seq", "sequence-classification", "frame-classification",
             "xvector" or "pretraining"; None takes what config.json's `architectures` names.
         device: cpu, cuda, cuda:N, mps, or auto for the best one at hand.
-        dtype: float32, float16 or bfloat16, whatever the file holds.
+        dtype: float32, float16 or bfloat16, whatever the file holds. Weights of 8 bits stay so on
+            a CPU that multiplies them; this is what the rest of the model is in.
         revision: branch, tag or commit of a Hub id.
         cache_dir: where Hub files are kept; None uses the standard cache.
         offline: never open a connection.
@@ -84,6 +85,7 @@ def build_model(
     family, model_class = _implementation(checkpoint, head)
     generation = None
     try:
+        is_quantized = quantized.is_quantized(config)
         settings = model_class.config_class.from_dict(config)
         if issubclass(model_class, EncoderDecoder):
             generation = seq2seq.GenerationSettings.from_files(
@@ -102,6 +104,8 @@ def build_model(
             module = model_class(settings).to(DTYPES[dtype])
     except RuntimeError as error:  # "Storage size calculation overflowed with sizes ..."
         raise CheckpointError(f"{checkpoint.id}: no model has these sizes: {error}") from error
+    if is_quantized:
+        quantized.prepare(module)
     tensors = rename(checkpoint.load_tensors())
     if language is not None:
         check_adapter(adapter, module, source=f"{checkpoint.id}: the adapter of {language!r}")
@@ -115,6 +119,8 @@ def build_model(
         tolerate_missing=_COUNTERS,
         tolerate_unexpected=(*_UNUSED, *_UNUSED_HUBERT, *_COUNTERS, *(() if has_head else _HEADS)),
     )
+    if is_quantized:
+        quantized.settle(module, device=target, source=checkpoint.id)
     if generation is not None:
         module.generation = generation
     model: nn.Module = module.to(target).eval()
@@ -216,8 +222,11 @@ def num_free_threads(model: nn.Module) -> int:
 
 
 def default_batch_seconds(model: nn.Module) -> float:
-    """Seconds of padded audio in a batch that make the most of a model's device."""
-    return 60.0 if next(model.parameters()).device.type == "cpu" else 240.0
+    """Seconds of padded audio in a batch that make the most of a model's device.
+
+    On a CPU a second costs the same from about 5 s on, and more would only take memory.
+    """
+    return 30.0 if next(model.parameters()).device.type == "cpu" else 240.0
 
 
 def ctc_log_probs(model: nn.Module, waveforms: Sequence[Samples]) -> list[NDArray[np.float32]]:

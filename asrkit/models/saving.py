@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from asrkit.errors import CheckpointError
+from asrkit.models.quantized import is_scale
 from asrkit.models.runtime import DTYPES
 from asrkit.models.wav2vec2 import WEIGHT_NORM, spell_weight_norm
 
@@ -20,6 +21,8 @@ _WEIGHTS = "model.safetensors"
 def cast(tensors: Mapping[str, Tensor], dtype: str | None) -> dict[str, Tensor]:
     """Tensors with their floating-point numbers in `dtype`; None keeps them as they are.
 
+    The scales of 8-bit weights stay in float32.
+
     Raises:
         CheckpointError: a number becomes infinite.
     """
@@ -28,7 +31,8 @@ def cast(tensors: Mapping[str, Tensor], dtype: str | None) -> dict[str, Tensor]:
     target = DTYPES[dtype]
     result = {}
     for name, value in tensors.items():
-        result[name] = value.to(target) if value.is_floating_point() else value
+        is_cast = value.is_floating_point() and not is_scale(name)
+        result[name] = value.to(target) if is_cast else value
         if not result[name].isfinite().all():
             raise CheckpointError(
                 f"{name} has numbers beyond {dtype}, the largest {float(value.abs().max()):g}",

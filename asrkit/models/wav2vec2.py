@@ -23,7 +23,7 @@ from typing import Any, ClassVar
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.nn.utils.parametrizations import weight_norm
+from torch.nn.utils.parametrize import register_parametrization
 
 from asrkit.errors import CheckpointError
 from asrkit.models import heads, pretraining
@@ -308,6 +308,24 @@ class FeatureProjection(nn.Module):
 # ------------------------------------------------------------------------------------- encoder
 
 
+class WeightNorm(nn.Module):
+    """A convolution's weight as the magnitude of each tap of its kernel, and its direction.
+
+    That of torch.nn.utils.parametrizations, but for the meta device: there torch's own asks its
+    compiler for a norm that no one needs, and importing that takes longer than torch itself.
+    """
+
+    def forward(self, magnitude: Tensor, direction: Tensor) -> Tensor:
+        """The weight, of the shape of `direction`."""
+        return torch._weight_norm(direction, magnitude, 2)
+
+    def right_inverse(self, weight: Tensor) -> tuple[Tensor, Tensor]:
+        """Magnitude and direction of a weight."""
+        if weight.is_meta:
+            return weight.new_empty(1, 1, weight.shape[2]), weight
+        return torch.norm_except_dim(weight, 2, 2), weight
+
+
 class PositionalConvEmbedding(nn.Module):
     """A wide grouped convolution that tells a frame where it stands among its neighbours."""
 
@@ -326,7 +344,8 @@ class PositionalConvEmbedding(nn.Module):
             self.batch_norm = nn.BatchNorm1d(config.hidden_size)
             self.conv = conv
         else:
-            self.conv = weight_norm(conv, dim=2)
+            register_parametrization(conv, "weight", WeightNorm(), unsafe=True)
+            self.conv = conv
         self.activation = ACTIVATIONS[config.feat_extract_activation]
 
     def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:

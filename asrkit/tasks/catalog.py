@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -18,6 +19,8 @@ from asrkit.tasks.loading import architecture
 
 _CARD = "README.md"
 _MAX_CARD_BYTES = 1_000_000
+# What safetensors calls numbers that a model is made of
+_KINDS = {"F32": "float32", "F16": "float16", "BF16": "bfloat16", "I8": "int8"}
 _FRONT_MATTER = re.compile(r"\A---\s*\n(.*?)\n---", re.DOTALL)
 # Of models whose preprocessor_config.json does not say
 _SAMPLE_RATE = 16_000
@@ -35,7 +38,7 @@ class ModelDescription:
         architecture: the class that the weights belong to, which says what the model can do.
         num_parameters: numbers in the weights.
         num_bytes: of the files of the weights.
-        dtype: of the weights as stored, the most frequent first.
+        dtype: of the weights as stored, that of most numbers first.
         sample_rate: of the audio that it hears, in Hz.
         vocabulary_size: tokens that it can write, 0 if none.
         labels: classes that it tells apart, empty if it does not.
@@ -75,7 +78,9 @@ class ModelDescription:
                 hint=f"supported are {', '.join(FAMILIES)}",
             )
         tensors = list(_tensors(checkpoint))
-        kinds = [kind for _, kind, _ in tensors]
+        kinds: Counter[str] = Counter()
+        for _, kind, shape in tensors:
+            kinds[kind] += prod(shape)
         names = architecture(checkpoint)
         preprocessor = checkpoint.read_json("preprocessor_config.json", required=False)
         labels = config.get("id2label")
@@ -87,9 +92,9 @@ class ModelDescription:
             directory=str(checkpoint.directory),
             family=family,
             architecture=names,
-            num_parameters=sum(prod(shape) for _, _, shape in tensors),
+            num_parameters=kinds.total(),
             num_bytes=sum(path.stat().st_size for path in paths),
-            dtype=tuple(sorted(set(kinds), key=kinds.count, reverse=True)),
+            dtype=tuple(kind for kind, _ in kinds.most_common()),
             sample_rate=int(preprocessor.get("sampling_rate", _SAMPLE_RATE)),
             vocabulary_size=_vocabulary_size(checkpoint),
             labels=tuple(map(str, labels.values())) if is_classifier and labels else (),
@@ -178,7 +183,8 @@ def _tensors(checkpoint: Checkpoint) -> Iterator[tuple[str, str, tuple[int, ...]
             with safe_open(path, framework="numpy") as file:
                 for key in file.keys():  # noqa: SIM118 (not a dict)
                     stored = file.get_slice(key)
-                    yield key, stored.get_dtype(), tuple(stored.get_shape())
+                    kind = stored.get_dtype()
+                    yield key, _KINDS.get(kind, kind), tuple(stored.get_shape())
         except (SafetensorError, OSError) as error:
             raise CheckpointError(f"{path}: not a readable safetensors file: {error}") from error
 

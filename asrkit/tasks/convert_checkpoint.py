@@ -16,7 +16,7 @@ from asrkit.audio import read_audio
 from asrkit.checkpoint import CONFIG, Checkpoint, languages, read_json_file
 from asrkit.errors import UsageError
 from asrkit.frontend import frontend_from_dict
-from asrkit.models import saving
+from asrkit.models import quantized, saving
 from asrkit.models.originals import read_original
 from asrkit.models.originals.layout import Companions, UnsavedCheckpoint
 from asrkit.models.runtime import build_model, probe
@@ -36,7 +36,7 @@ class Conversion:
         source: what was converted.
         output: the folder.
         architecture: the class that config.json names.
-        dtype: of the largest tensor.
+        dtype: of the largest tensor; int8 of a quantized model.
         num_parameters: numbers in all tensors.
         num_bytes: of all files.
         difference: largest difference between what source and result say; None if not checked.
@@ -85,11 +85,16 @@ def convert_checkpoint(
         del built
 
         tensors = saving.spelled(source.tensors)
+        config = {k: v for k, v in source.config.items() if k != "dtype"}
         if options.merge_weight_norm:
             tensors = saving.merge_weight_norm(tensors)
+        if options.quantize is not None and not quantized.is_quantized(config):
+            tensors = quantized.quantize(tensors, source=source.id)
+            config["quantization_config"] = quantized.QUANTIZATION
         tensors = saving.cast(tensors, options.dtype)
-        dtype = saving.stored_dtype(tensors)
-        config = {k: v for k, v in source.config.items() if k != "dtype"} | {"torch_dtype": dtype}
+        config["torch_dtype"] = dtype = saving.stored_dtype(tensors)
+        if quantized.is_quantized(config):
+            dtype = "int8"
         for name, content in {**source.contents, CONFIG: config}.items():
             _write_json(folder / name, content)
         for name, path in source.files.items():

@@ -97,15 +97,15 @@ def make_decoding(recognizer: Recognizer, options: DecodingOptions) -> Decoding:
     wants_lm = options.use_lm and (options.lm is not None or has_own_lm)
     if options.decoder == "greedy" or not (wants_lm or options.needs_beam):
         return GreedyDecoding(recognizer.vocabulary, num_columns)
-    alphabet = _alphabet(recognizer, num_columns)
+    alphabet = alphabet_of(recognizer)
     words = None
     if options.lexicon is not None:
-        words = _read_words(options.lexicon, alphabet)
+        words = read_words(options.lexicon, alphabet)
     lm = None
     if wants_lm and options.lm is not None:
         unigrams = None
         if options.lm_unigrams is not None:
-            unigrams = _read_words(options.lm_unigrams, alphabet)
+            unigrams = read_words(options.lm_unigrams, alphabet)
         lm = _load_lm(Path(options.lm), unigrams)
     elif wants_lm and words is None:
         lm, words = _load_own(own_lm)
@@ -118,7 +118,13 @@ def make_decoding(recognizer: Recognizer, options: DecodingOptions) -> Decoding:
     return BeamDecoding(decoder, options)
 
 
-def _alphabet(recognizer: Recognizer, num_columns: int) -> Alphabet:
+def alphabet_of(recognizer: Recognizer) -> Alphabet:
+    """The labels of a model: those of its alphabet.json, or else of its vocabulary.
+
+    Raises:
+        CheckpointError: alphabet.json is damaged, or belongs to another vocabulary.
+    """
+    num_columns = recognizer.model.config.vocab_size
     vocabulary = recognizer.vocabulary
     of_model = Alphabet.from_tokens(
         [vocabulary.token(index) for index in range(num_columns)],
@@ -158,7 +164,7 @@ def _load_lm(path: Path, unigrams: frozenset[str] | None) -> LanguageModel:
     return LanguageModel.from_directory(inner if inner.is_dir() else path)
 
 
-def _read_words(path: str, alphabet: Alphabet) -> frozenset[str]:
+def read_words(path: str, alphabet: Alphabet) -> frozenset[str]:
     """The words of a list, one a line, as the alphabet spells them.
 
     Raises:

@@ -51,8 +51,9 @@ def describe(model: Any, info: ModelInfo) -> str:
     """One line for people: which model, how large, where."""
     parameters = list(model.parameters())
     millions = sum(item.numel() for item in parameters) / 1e6
+    is_int8 = any(str(item.dtype) == "torch.int8" for item in parameters)
     revision = f"@{info.revision[:12]}" if info.revision else ""
     return (
         f"{info.id}{revision}: {type(model).__name__}, {millions:.1f} M parameters, "
-        f"{info.dtype} on {parameters[0].device}"
+        f"{'int8 and ' if is_int8 else ''}{info.dtype} on {parameters[0].device}"
     )

@@ -135,7 +135,7 @@ def transcribe_corpus(
         "options": options.in_results(),
         "files": [_state(recognizer.directory), _state(options.decoding.lm)],
     }
-    items = [_with_reference(item) for item in items]
+    items = [with_reference(item) for item in items]
     log = TranscriptLog(resume, settings)
     pairs: list[tuple[AudioInput, Heard | None]] = []
     results = _hear(items, recognizer, options, log, on_progress)
@@ -172,7 +172,8 @@ def transcribe_corpus(
     return Corpus(name, utterances, (system,), notes)
 
 
-def _with_reference(item: AudioInput | FailedInput) -> AudioInput | FailedInput:
+def with_reference(item: AudioInput | FailedInput) -> AudioInput | FailedInput:
+    """An input of a manifest; a failed one where it has no text to compare with."""
     if isinstance(item, AudioInput) and item.text is None:
         error = ManifestError(
             f"{item.path}: has no reference text", hint="--ref-column names the column that has it"

@@ -23,7 +23,9 @@ function __asrkit_has_value
         case 'asrkit completion'
             contains -- $argv[2] --progress --color --log-file
         case 'asrkit convert checkpoint'
-            contains -- $argv[2] --dtype --shard-size --audio --tolerance --dictionary --sentencepiece --base --config --revision --language --cache-dir --progress --color --log-file
+            contains -- $argv[2] --dtype --quantize --shard-size --audio --tolerance --dictionary --sentencepiece --base --config --revision --language --cache-dir --progress --color --log-file
+        case 'asrkit convert lm'
+            contains -- $argv[2] --order --prune --unigrams --lm-alpha --lm-beta --tune --audio-column --text-column --revision --language --device --cache-dir --threads --progress --color --log-file
         case 'asrkit convert transcript'
             contains -- $argv[2] --from --shift --scale --format -f --output -o --max-line-width --max-line-count --max-words-per-line --max-pause --progress --color --log-file
         case 'asrkit models list'
@@ -53,7 +55,7 @@ function __asrkit_at
             continue
         end
         switch "$path $word"
-            case 'asrkit transcribe' 'asrkit translate' 'asrkit align' 'asrkit classify' 'asrkit embed' 'asrkit eval-wer' 'asrkit doctor' 'asrkit completion' 'asrkit convert' 'asrkit convert checkpoint' 'asrkit convert transcript' 'asrkit models' 'asrkit models list' 'asrkit models info' 'asrkit models download' 'asrkit models path' 'asrkit models attention'
+            case 'asrkit transcribe' 'asrkit translate' 'asrkit align' 'asrkit classify' 'asrkit embed' 'asrkit eval-wer' 'asrkit doctor' 'asrkit completion' 'asrkit convert' 'asrkit convert checkpoint' 'asrkit convert lm' 'asrkit convert transcript' 'asrkit models' 'asrkit models list' 'asrkit models info' 'asrkit models download' 'asrkit models path' 'asrkit models attention'
                 set path "$path $word"
             case "$path -?*"
                 __asrkit_has_value $path $word
@@ -393,8 +395,10 @@ complete -c asrkit -n '__asrkit_at \'asrkit completion\'' -l help -s h -d 'Show 
 complete -c asrkit -n '__asrkit_at \'asrkit completion\' 0' -a 'bash zsh fish powershell'
 complete -c asrkit -n '__asrkit_at \'asrkit convert\'' -l help -s h -d 'Show this message and exit'
 complete -c asrkit -n '__asrkit_at \'asrkit convert\' 0' -a checkpoint -d 'Rewrite a checkpoint as safetensors that asrkit and transformers load'
+complete -c asrkit -n '__asrkit_at \'asrkit convert\' 0' -a lm -d 'Give a CTC model a language model, made of a text or given'
 complete -c asrkit -n '__asrkit_at \'asrkit convert\' 0' -a transcript -d 'Convert transcripts and subtitles, and move or reshape them on the way'
 complete -c asrkit -n '__asrkit_at \'asrkit convert checkpoint\'' -l dtype -x -a 'float32 float16 bfloat16' -d 'Numbers on disk'
+complete -c asrkit -n '__asrkit_at \'asrkit convert checkpoint\'' -l quantize -x -a 'int8' -d 'Weights of transformer layers as 8-bit numbers, which run so on the CPU'
 complete -c asrkit -n '__asrkit_at \'asrkit convert checkpoint\'' -l shard-size -x -d 'Largest file of weights, as 5GB or 500MB'
 complete -c asrkit -n '__asrkit_at \'asrkit convert checkpoint\'' -l merge-weight-norm -d 'Store the positional convolution\'s weight itself as the direction of its weight norm, and its norms beside it'
 complete -c asrkit -n '__asrkit_at \'asrkit convert checkpoint\'' -l check -d 'Run source and result on the same audio, and exit with 1 if they differ'
@@ -418,6 +422,32 @@ complete -c asrkit -n '__asrkit_at \'asrkit convert checkpoint\'' -l log-file -x
 complete -c asrkit -n '__asrkit_at \'asrkit convert checkpoint\'' -l help -s h -d 'Show this message and exit'
 complete -c asrkit -n '__asrkit_at \'asrkit convert checkpoint\' 0' -a '(__asrkit_takes @models @directories)'
 complete -c asrkit -n '__asrkit_at \'asrkit convert checkpoint\' 1' -a '(__asrkit_takes @directories)'
+complete -c asrkit -n '__asrkit_at \'asrkit convert lm\'' -l order -x -d 'Words in the longest n-gram'
+complete -c asrkit -n '__asrkit_at \'asrkit convert lm\'' -l prune -x -d 'Leave out n-grams that occur so often or less, for each order from 1'
+complete -c asrkit -n '__asrkit_at \'asrkit convert lm\'' -l as-is -d 'Take words as they stand'
+complete -c asrkit -n '__asrkit_at \'asrkit convert lm\'' -l unigrams -x -a '(__asrkit_takes @files)' -d 'Words to trust, one a line'
+complete -c asrkit -n '__asrkit_at \'asrkit convert lm\'' -l lm-alpha -x -d 'Weight of the language model'
+complete -c asrkit -n '__asrkit_at \'asrkit convert lm\'' -l lm-beta -x -d 'Score of every word'
+complete -c asrkit -n '__asrkit_at \'asrkit convert lm\'' -l tune -x -a '(__asrkit_takes @audio)' -d 'Search both weights on recordings with texts (.jsonl .csv .tsv)'
+complete -c asrkit -n '__asrkit_at \'asrkit convert lm\'' -l audio-column -x -d 'Manifest column of paths'
+complete -c asrkit -n '__asrkit_at \'asrkit convert lm\'' -l text-column -x -d 'Manifest column of reference texts'
+complete -c asrkit -n '__asrkit_at \'asrkit convert lm\'' -l revision -x -d 'Branch, tag or commit of a Hub id'
+complete -c asrkit -n '__asrkit_at \'asrkit convert lm\'' -l language -x -a '(__asrkit_takes @languages)' -d 'Language of a multilingual model, as fra'
+complete -c asrkit -n '__asrkit_at \'asrkit convert lm\'' -l device -x -a 'auto cpu cuda mps' -d 'Where the model runs'
+complete -c asrkit -n '__asrkit_at \'asrkit convert lm\'' -l cache-dir -x -a '(__asrkit_takes @directories)' -d 'Where Hub files are kept'
+complete -c asrkit -n '__asrkit_at \'asrkit convert lm\'' -l offline -d 'Never open a connection'
+complete -c asrkit -n '__asrkit_at \'asrkit convert lm\'' -l threads -x -d 'CPU threads of the model'
+complete -c asrkit -n '__asrkit_at \'asrkit convert lm\'' -l no-config -d 'Read no file of settings'
+complete -c asrkit -n '__asrkit_at \'asrkit convert lm\'' -l quiet -s q -d 'Errors only on stderr'
+complete -c asrkit -n '__asrkit_at \'asrkit convert lm\'' -l verbose -s v -d 'More on stderr'
+complete -c asrkit -n '__asrkit_at \'asrkit convert lm\'' -l debug -d 'Show tracebacks of errors'
+complete -c asrkit -n '__asrkit_at \'asrkit convert lm\'' -l progress -x -a 'auto bar json none' -d 'How far the run is, on stderr'
+complete -c asrkit -n '__asrkit_at \'asrkit convert lm\'' -l color -x -a 'auto always never' -d 'Colours'
+complete -c asrkit -n '__asrkit_at \'asrkit convert lm\'' -l log-file -x -a '(__asrkit_takes @files)' -d 'Append everything that stderr and --verbose show, with times'
+complete -c asrkit -n '__asrkit_at \'asrkit convert lm\'' -l help -s h -d 'Show this message and exit'
+complete -c asrkit -n '__asrkit_at \'asrkit convert lm\' 0' -a '(__asrkit_takes @texts @lms)'
+complete -c asrkit -n '__asrkit_at \'asrkit convert lm\' 1' -a '(__asrkit_takes @models @directories)'
+complete -c asrkit -n '__asrkit_at \'asrkit convert lm\' 2' -a '(__asrkit_takes @directories)'
 complete -c asrkit -n '__asrkit_at \'asrkit convert transcript\'' -l from -x -d 'Format of all inputs, a name of --format'
 complete -c asrkit -n '__asrkit_at \'asrkit convert transcript\'' -l recursive -s r -d 'Search directories'
 complete -c asrkit -n '__asrkit_at \'asrkit convert transcript\'' -l shift -x -d 'Add to all times, after --scale'

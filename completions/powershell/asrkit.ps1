@@ -388,7 +388,7 @@ Register-ArgumentCompleter -Native -CommandName asrkit -ScriptBlock {
             }
         }
         'asrkit convert' = @{
-            Commands = @('checkpoint', 'transcript')
+            Commands = @('checkpoint', 'lm', 'transcript')
             Operands = @()
             Repeats = $false
             Options = @{
@@ -402,6 +402,7 @@ Register-ArgumentCompleter -Native -CommandName asrkit -ScriptBlock {
             Repeats = $false
             Options = @{
                 '--dtype' = 'float32 float16 bfloat16'
+                '--quantize' = 'int8'
                 '--shard-size' = ''
                 '--merge-weight-norm' = $null
                 '--check' = $null
@@ -415,6 +416,39 @@ Register-ArgumentCompleter -Native -CommandName asrkit -ScriptBlock {
                 '--language' = '@languages'
                 '--cache-dir' = '@directories'
                 '--offline' = $null
+                '--no-config' = $null
+                '--quiet' = $null
+                '-q' = $null
+                '--verbose' = $null
+                '-v' = $null
+                '--debug' = $null
+                '--progress' = 'auto bar json none'
+                '--color' = 'auto always never'
+                '--log-file' = '@files'
+                '--help' = $null
+                '-h' = $null
+            }
+        }
+        'asrkit convert lm' = @{
+            Commands = @()
+            Operands = @('@texts @lms', '@models @directories', '@directories')
+            Repeats = $false
+            Options = @{
+                '--order' = ''
+                '--prune' = ''
+                '--as-is' = $null
+                '--unigrams' = '@files'
+                '--lm-alpha' = ''
+                '--lm-beta' = ''
+                '--tune' = '@audio'
+                '--audio-column' = ''
+                '--text-column' = ''
+                '--revision' = ''
+                '--language' = '@languages'
+                '--device' = 'auto cpu cuda mps'
+                '--cache-dir' = '@directories'
+                '--offline' = $null
+                '--threads' = ''
                 '--no-config' = $null
                 '--quiet' = $null
                 '-q' = $null

@@ -148,7 +148,7 @@ def test_arpa_models_give_the_numbers_of_kenlm(engine, tmp_path):
     for order in range(1, 6):
         words = _words(rng, REGULAR)
         sentences = [" ".join(rng.choices(words, k=rng.randint(1, 8))) for _ in range(200)]
-        build_directory(sentences, tmp_path, order=order, minimum_count=rng.choice([1, 2]))
+        build_directory(sentences, tmp_path, order=order, prune=(0, rng.randint(0, 1))[:order])
         ours = LanguageModel.from_directory(tmp_path, engine=engine).ngrams
         theirs = LanguageModel.from_directory(tmp_path, engine="kenlm").ngrams
         for _ in range(200):

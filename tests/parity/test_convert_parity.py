@@ -13,6 +13,7 @@ transformers = pytest.importorskip("transformers")
 import torch  # noqa: E402
 
 import asrkit  # noqa: E402
+from asrkit.models import quantized  # noqa: E402
 from asrkit.models.runtime import probe  # noqa: E402
 from asrkit.options import ModelOptions  # noqa: E402
 from asrkit.tasks.convert_checkpoint import convert_checkpoint  # noqa: E402
@@ -78,6 +79,26 @@ def test_reference_loads_shards_merged_weights_and_other_dtypes(dtype, tmp_path)
     found = reference_output(model.float().eval(), values, 8)
     expected = probe(asrkit.load_model(str(out)), values)
     assert len(list(out.glob("model-*.safetensors"))) > 1
+    assert float(np.abs(found[: len(expected)] - expected).max()) < 1e-4
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_reference_reads_the_same_8_bit_weights(name, tmp_path, monkeypatch):
+    compressed_tensors = pytest.importorskip("compressed_tensors")
+    original = originals.build(name, tmp_path, quantize="int8")
+    out = tmp_path / "out"
+    convert_checkpoint(out, ModelOptions(str(original.path)), original.options)
+    config = json.loads((out / "config.json").read_text())
+
+    model = getattr(transformers, config["architectures"][0]).from_pretrained(out)
+
+    # The steps of activations differ (over 127.5, not 127), so both compute with floats.
+    model.apply(compressed_tensors.quantization.disable_quantization)
+    monkeypatch.setattr(quantized, "_has_exact_products", lambda: False)
+    values = model_input(original.model)
+    expected = probe(asrkit.load_model(str(out)), values)
+    found = reference_output(model.eval(), values, 8)
+    assert float(np.abs(probe(original.model, values) - expected).max()) > 1e-4
     assert float(np.abs(found[: len(expected)] - expected).max()) < 1e-4
 
 

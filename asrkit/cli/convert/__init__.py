@@ -6,6 +6,7 @@ import typer
 
 from asrkit.cli._command import AsrkitCommand, AsrkitGroup
 from asrkit.cli.convert.checkpoint import checkpoint
+from asrkit.cli.convert.lm import lm
 from asrkit.cli.convert.transcript import transcript
 
 app = typer.Typer(
@@ -14,5 +15,5 @@ app = typer.Typer(
     rich_markup_mode="rich",
     help="Convert checkpoints, transcripts and language models.",
 )
-for _command in (checkpoint, transcript):
+for _command in (checkpoint, lm, transcript):
     app.command(cls=AsrkitCommand)(_command)

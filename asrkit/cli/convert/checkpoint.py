@@ -48,6 +48,15 @@ def checkpoint(
             rich_help_panel=_RESULT,
         ),
     ] = _CONVERT.dtype,
+    quantize: Annotated[
+        str | None,
+        typer.Option(
+            metavar="int8",
+            help="Weights of transformer layers as 8-bit numbers, which run so on the CPU. The "
+            "text changes a little, see --check.",
+            rich_help_panel=_RESULT,
+        ),
+    ] = _CONVERT.quantize,
     shard_size: Annotated[
         int | None,
         typer.Option(
@@ -141,6 +150,7 @@ def checkpoint(
 
     Examples:
       asrkit convert checkpoint facebook/wav2vec2-base-960h small --dtype float16 --check
+      asrkit convert checkpoint facebook/hubert-large-ls960-ft tiny --quantize int8 --dtype float16
       asrkit convert checkpoint wav2vec_small_960h.pt out --dictionary dict.ltr.txt
       asrkit convert checkpoint states-200000.ckpt out --base facebook/hubert-base-ls960
     """
@@ -150,6 +160,7 @@ def checkpoint(
     model = ModelOptions(source, revision, cache_dir=cache_dir, offline=offline, language=language)
     options = ConvertOptions(
         dtype,
+        quantize,
         shard_size,
         merge_weight_norm,
         check,
