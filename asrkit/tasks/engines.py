@@ -13,6 +13,7 @@ import pickle
 import signal
 import socket
 import threading
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -180,14 +181,16 @@ def _messages(
     context = ray.data.DataContext.get_current()
     context.execution_options.preserve_order = True
     context.enable_progress_bars = False
-    results = ray.data.from_items(rows, override_num_blocks=len(rows)).flat_map(
-        _Worker,
-        fn_constructor_args=(job, os.getcwd(), __version__),
-        compute=ray.data.ActorPoolStrategy(size=num_workers),
-        num_cpus=_RESERVED_CPUS,
-        num_gpus=num_gpus,
-        ray_remote_args_fn=lambda: {"max_restarts": -1, "max_task_retries": _RETRIES},
-    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the number of retries will have another name
+        results = ray.data.from_items(rows, override_num_blocks=len(rows)).flat_map(
+            _Worker,
+            fn_constructor_args=(job, os.getcwd(), __version__),
+            compute=ray.data.ActorPoolStrategy(size=num_workers),
+            num_cpus=_RESERVED_CPUS,
+            num_gpus=num_gpus,
+            max_task_retries=_RETRIES,
+        )
     for row in results.iter_rows():
         message = pickle.loads(row["message"])
         assert isinstance(message, _Message)  # for the type checker
@@ -229,7 +232,8 @@ def _cluster(address: str | None) -> Iterator[None]:
     address = address or os.environ.get("RAY_ADDRESS") or "local"
     handler = signal.getsignal(signal.SIGTERM)
     try:
-        ray.init(address, logging_level=logging.ERROR, log_to_driver=False)
+        with _without_stderr():  # a line of Ray's C++ side says that it will be silent
+            ray.init(address, logging_level=logging.CRITICAL, log_to_driver=False)
     except (ConnectionError, RuntimeError, ValueError) as error:
         reason = str(error).strip().splitlines()[0]
         raise EngineError(
@@ -243,6 +247,18 @@ def _cluster(address: str | None) -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
+
+
+@contextmanager
+def _without_stderr() -> Iterator[None]:
+    kept = os.dup(2)
+    with open(os.devnull, "wb") as nothing:
+        os.dup2(nothing.fileno(), 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
 
 
 @dataclass(frozen=True)
