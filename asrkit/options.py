@@ -86,7 +86,9 @@ class EngineOptions:
         if self.engine == "local":
             names = ("address", "workers", "gpus_per_worker")
             for name in (name for name in names if getattr(self, name) is not None):
-                raise UsageError(f"{name} {getattr(self, name)} without a cluster", hint="--engine ray")
+                raise UsageError(
+                    f"{name} {getattr(self, name)} without a cluster", hint="--engine ray"
+                )
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,7 +12,7 @@ import typer
 from asrkit.cli import _options as opt
 from asrkit.cli._console import Console
 from asrkit.errors import UsageError
-from asrkit.options import DEMO_SPEAKER, EmbedOptions, ModelOptions
+from asrkit.options import DEMO_SPEAKER, EmbedOptions, EngineOptions, ModelOptions
 
 if TYPE_CHECKING:
     from asrkit.inputs import FailedInput
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from asrkit.types import AudioInput, Embedding
 
 _MODEL = ModelOptions()
+_ENGINE = EngineOptions()
 _OPTIONS = EmbedOptions()
 _VECTORS, _COMPARE = "Vectors", "Comparing"
 
@@ -106,6 +108,10 @@ def embed(
     batch_size: opt.BatchSize = _OPTIONS.batch_size,
     batch_seconds: opt.BatchSeconds = _OPTIONS.batch_seconds,
     threads: opt.Threads = None,
+    engine: opt.Engine = _ENGINE.engine,
+    address: opt.Address = _ENGINE.address,
+    workers: opt.Workers = _ENGINE.workers,
+    gpus_per_worker: opt.GpusPerWorker = _ENGINE.gpus_per_worker,
     dry_run: opt.DryRun = False,
 ) -> int:
     """Turn audio into vectors, or say whose voices are alike.
@@ -136,6 +142,7 @@ def embed(
         batch_seconds=batch_seconds,
         channel=channel,
     )
+    where = EngineOptions(engine, address, workers, gpus_per_worker)
     source = ModelOptions(model or DEMO_SPEAKER, revision, device, dtype, cache_dir, offline)
     items: list[AudioInput | FailedInput] = []
     is_single = False
@@ -163,12 +170,12 @@ def embed(
         return console.exit_code()
 
     from asrkit.tasks.embed import Embedder, embed_stream
+    from asrkit.tasks.engines import Job
 
-    note = DEMO_NOTE if model is None else None
-    embedder = console.load(Embedder.load, source, threads=threads, note=note)
+    job = Job(Embedder.load, source, partial(embed_stream, options=options), threads=threads)
+    stream = console.run(job, items, where, note=DEMO_NOTE if model is None else None)
     results: list[Embedding | FailedInput] = []
     with target.open_vectors(items) as write, console.progress(items):
-        stream = embed_stream(items, embedder, options, on_progress=console.advance)
         for index, result in enumerate(stream):
             if comparison is not None:
                 results.append(result)

@@ -32,6 +32,7 @@ from asrkit.types import AudioInput
 # for ever; and where machines differ, equal parts of all CPUs fit on none.
 _RESERVED_CPUS = 0.1
 _RETRIES = 3  # of a group whose worker is lost
+_CONNECT_SECONDS = 5.0
 _GO_ON = "what is done stays done; with --resume the same command goes on"
 
 Stream = Callable[[Iterable[AudioInput | FailedInput], Callable[[float], None]], Iterator[Any]]
@@ -142,37 +143,29 @@ def _results_from_ray(
     on_start: Callable[[str], None],
 ) -> Iterator[Any]:
     """The results, in order, and while they are asked for a connection to the cluster."""
-    from ray.exceptions import RayError
-
     # No result is made of labels, and a view of none cannot be sent.
     sent = (replace(item, labels={}) if isinstance(item, AudioInput) else item for item in items)
     numbered = groupby(enumerate(sent), key=lambda pair: pair[1].group)
     rows = [{"group": pickle.dumps(list(group))} for _, group in numbered]
     workers: set[str] = set()
     index = 0
-    try:
-        with _cluster(options.address):
-            for message in _messages(job, rows, options):
-                if message.worker not in workers:
-                    workers.add(message.worker)
-                    on_start(message.worker)
-                if isinstance(message.result, Exception):
-                    raise message.result
-                if message.index != index:
-                    raise EngineError(f"Ray: result {message.index} came in place of {index}")
-                on_progress(message.seconds)
-                yield message.result
-                index += 1
-    except RayError as error:
-        reason = next(iter(str(error).strip().splitlines()), "")
-        raise EngineError(f"Ray: {type(error).__name__}: {reason}", hint=_GO_ON) from error
+    with _cluster(options.address):
+        for message in _messages(job, rows, options):
+            if message.worker not in workers:
+                workers.add(message.worker)
+                on_start(message.worker)
+            if isinstance(message.result, Exception):
+                raise message.result
+            if message.index != index:
+                raise EngineError(f"Ray: result {message.index} came in place of {index}")
+            on_progress(message.seconds)
+            yield message.result
+            index += 1
     if index < len(items):
         raise EngineError(f"Ray: {index} results of {len(items)} inputs", hint=_GO_ON)
 
 
-def _messages(
-    job: Job, rows: list[dict[str, bytes]], options: EngineOptions
-) -> Iterator[_Message]:
+def _messages(job: Job, rows: list[dict[str, bytes]], options: EngineOptions) -> Iterator[_Message]:
     """What the workers of the cluster say of each input, in order."""
     import ray
 
@@ -186,7 +179,7 @@ def _messages(
         results = ray.data.from_items(rows, override_num_blocks=len(rows)).flat_map(
             _Worker,
             fn_constructor_args=(job, os.getcwd(), __version__),
-            compute=ray.data.ActorPoolStrategy(size=num_workers),
+            compute=ray.data.ActorPoolStrategy(size=min(num_workers, len(rows))),
             num_cpus=_RESERVED_CPUS,
             num_gpus=num_gpus,
             max_task_retries=_RETRIES,
@@ -225,6 +218,7 @@ def _shares(options: EngineOptions, device: str) -> tuple[int, float, int]:
 def _cluster(address: str | None) -> Iterator[None]:
     """A connection to a cluster, or one on this machine that ends with the block."""
     import ray
+    from ray.exceptions import RayError
 
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # tells nobody
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # what is lower stands in its files
@@ -232,9 +226,10 @@ def _cluster(address: str | None) -> Iterator[None]:
     address = address or os.environ.get("RAY_ADDRESS") or "local"
     handler = signal.getsignal(signal.SIGTERM)
     try:
+        _knock(address)
         with _without_stderr():  # a line of Ray's C++ side says that it will be silent
             ray.init(address, logging_level=logging.CRITICAL, log_to_driver=False)
-    except (ConnectionError, RuntimeError, ValueError) as error:
+    except (OSError, RayError, RuntimeError, ValueError) as error:
         reason = str(error).strip().splitlines()[0]
         raise EngineError(
             f"Ray: no cluster at {address}: {reason}",
@@ -245,8 +240,22 @@ def _cluster(address: str | None) -> Iterator[None]:
         signal.signal(signal.SIGTERM, handler)  # Ray has set its own
     try:
         yield
+    except RayError as error:
+        reason = next(iter(str(error).strip().splitlines()), "")
+        raise EngineError(f"Ray: {type(error).__name__}: {reason}", hint=_GO_ON) from error
     finally:
         ray.shutdown()
+
+
+def _knock(address: str) -> None:
+    """Make sure that somebody is there: Ray itself asks for ten minutes.
+
+    Raises:
+        OSError: nobody is.
+    """
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if host and port.isdecimal():
+        socket.create_connection((host, int(port)), timeout=_CONNECT_SECONDS).close()
 
 
 @contextmanager

@@ -76,6 +76,10 @@ Register-ArgumentCompleter -Native -CommandName asrkit -ScriptBlock {
                 '--batch-size' = ''
                 '--batch-seconds' = ''
                 '--threads' = ''
+                '--engine' = 'local ray'
+                '--address' = 'auto'
+                '--workers' = ''
+                '--gpus-per-worker' = ''
                 '--dry-run' = $null
                 '--no-config' = $null
                 '--quiet' = $null
@@ -127,6 +131,10 @@ Register-ArgumentCompleter -Native -CommandName asrkit -ScriptBlock {
                 '--batch-size' = ''
                 '--batch-seconds' = ''
                 '--threads' = ''
+                '--engine' = 'local ray'
+                '--address' = 'auto'
+                '--workers' = ''
+                '--gpus-per-worker' = ''
                 '--dry-run' = $null
                 '--no-config' = $null
                 '--quiet' = $null
@@ -221,6 +229,10 @@ Register-ArgumentCompleter -Native -CommandName asrkit -ScriptBlock {
                 '--batch-size' = ''
                 '--batch-seconds' = ''
                 '--threads' = ''
+                '--engine' = 'local ray'
+                '--address' = 'auto'
+                '--workers' = ''
+                '--gpus-per-worker' = ''
                 '--dry-run' = $null
                 '--no-config' = $null
                 '--quiet' = $null
@@ -269,6 +281,10 @@ Register-ArgumentCompleter -Native -CommandName asrkit -ScriptBlock {
                 '--batch-size' = ''
                 '--batch-seconds' = ''
                 '--threads' = ''
+                '--engine' = 'local ray'
+                '--address' = 'auto'
+                '--workers' = ''
+                '--gpus-per-worker' = ''
                 '--dry-run' = $null
                 '--no-config' = $null
                 '--quiet' = $null
