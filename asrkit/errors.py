@@ -36,6 +36,7 @@ class ExitCode(IntEnum):
     NOTHING_DONE = 4
     OFFLINE = 5
     INTERRUPTED = 130
+    TERMINATED = 143
 
 
 class AsrkitError(Exception):

@@ -31,6 +31,7 @@ AUDIO_SUFFIXES = frozenset(
 )
 MANIFEST_SUFFIXES = frozenset([".jsonl", ".csv", ".tsv"])
 STDIN_NAME = "stdin"
+_BYTES_PER_SECOND = 32_000  # 16 bits at 16 kHz
 
 _LIST_HINTS = {
     ".json": "a manifest with one JSON object per line is read when its name ends in .jsonl",
@@ -75,6 +76,18 @@ class _Wanted:
     def has(self, path: str) -> bool:
         """Whether a file is one of those by its suffix."""
         return path.lower().endswith(self.texts) if self.texts else _suffix(path) in AUDIO_SUFFIXES
+
+
+def size_of(item: AudioInput | FailedInput) -> float:
+    """Bytes of a file; of a part of one as many as plain audio has; 0 where there is none."""
+    if isinstance(item, FailedInput):
+        return 0.0
+    if item.duration is not None:
+        return item.duration * _BYTES_PER_SECOND
+    try:
+        return float(os.path.getsize(item.path))
+    except (OSError, ValueError):
+        return 0.0
 
 
 def iter_inputs(

@@ -155,6 +155,11 @@ class DecodingOptions:
             raise UsageError("lm_unigrams without a language model", hint="--lm names one")
 
     @property
+    def files(self) -> tuple[str, ...]:
+        """Those that decide what is written, besides the files of the model."""
+        return tuple(name for name in (self.lm, self.lm_unigrams, self.lexicon) if name)
+
+    @property
     def needs_beam(self) -> bool:
         """Whether an option asks for what greedy decoding cannot do."""
         return (

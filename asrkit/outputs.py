@@ -2,22 +2,31 @@
 
 from __future__ import annotations
 
+import io
 import os
+import re
 import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from asrkit.errors import OutputError, UsageError
 from asrkit.formats import FORMATS, Registry, error_row
 from asrkit.inputs import FailedInput
 from asrkit.types import AudioInput, Embedding
 
+if TYPE_CHECKING:
+    from asrkit.resume import Journal
+
 EMISSION_SUFFIXES = {"npy": ".npy", "json": ".json"}
+_TEMPORARY = re.compile(r"\.(.+)\.\w{8}~", re.DOTALL)  # as tempfile makes them below
+# Temporaries of this process, and the names that they take if it has to end at once.
+_unfinished: dict[str, Path | None] = {}
 
 
 @dataclass(frozen=True)
@@ -30,6 +39,7 @@ class Target:
         file: all results go into this file; standard output when this and `directory` are None.
         is_single: there is one input, so that the output is its text alone.
         registry: the formats of this kind of result.
+        has_header: the one place begins with the header of its format; later parts do not.
     """
 
     formats: tuple[str, ...]
@@ -37,6 +47,7 @@ class Target:
     file: Path | None = None
     is_single: bool = True
     registry: Registry = FORMATS
+    has_header: bool = True
 
     @classmethod
     def parse(
@@ -47,6 +58,7 @@ class Target:
         is_single: bool,
         default: str = "txt",
         registry: Registry = FORMATS,
+        shard: str | None = None,
     ) -> Target:
         """Understand -o and -f together.
 
@@ -56,6 +68,7 @@ class Target:
             is_single: there is one input.
             default: name of the format that nothing else names.
             registry: the formats of this kind of result.
+            shard: "I/N" where these are the results of one part; the first has the header.
 
         Raises:
             UsageError: they contradict each other.
@@ -77,7 +90,8 @@ class Target:
                     hint="-o DIR/ writes one file an input; jsonl holds many",
                 )
             file = None if output == "-" else path
-            return cls(names, file=file, is_single=is_single, registry=registry)
+            has_header = shard is None or shard.startswith("1/")
+            return cls(names, None, file, is_single, registry, has_header)
         if not is_directory:
             raise UsageError(
                 f"-o {output}: {path.suffix!r} is not a format's suffix ({', '.join(by_suffix)})",
@@ -115,65 +129,76 @@ class Target:
 
     @contextmanager
     def open(
-        self, inputs: Sequence[AudioInput | FailedInput], render: Callable[[Any, str], str]
+        self, journal: Journal, render: Callable[[Any, str], str]
     ) -> Iterator[Callable[[int, Any], None]]:
         """Get ready to write.
 
         Args:
-            inputs: all inputs, in order.
+            journal: of all inputs; takes note of what is written, and knows what was.
             render: gives the text of a result in the format of a name, header excluded.
 
         Yields:
             A function that writes the result (or failure) of the input with this index, at once
-            and whole.
+            and whole. Of an input that was done before it writes what is known.
 
         Raises:
             OutputError: something cannot be written.
         """
+        self._remove_leftovers(journal)
         with ExitStack() as stack:
-            put: Callable[[str], object] | None = None
+            put = self._open_joined(stack)
 
             def write(index: int, result: Any) -> None:
-                nonlocal put
-                if self.directory is not None:
-                    for name, path in self.files(inputs[index]).items() if _is_done(result) else ():
+                if self.directory is None:
+                    if index in journal:
+                        put(journal.row(index)["output"])
+                        return
+                    text = self._joined(result, render)
+                    put(text)
+                    if _is_done(result):
+                        journal.add(index, output=text, ok=_is_ok(result))
+                elif index not in journal and _is_done(result):
+                    for name, path in self.files(journal.inputs[index]).items():
                         text = self.registry[name].header + render(result, name)
                         write_whole(path, encode(text))
-                    return
-                text = self._joined(result, render)
-                if not text:
-                    return
-                if put is None:  # not before there is something to write
-                    put = self._open_joined(stack)
-                    put(self.registry[self.formats[0]].header)
-                put(text)
+                    journal.add(index, ok=_is_ok(result))
 
             yield write
 
     @contextmanager
-    def open_vectors(
-        self, inputs: Sequence[AudioInput | FailedInput]
-    ) -> Iterator[Callable[[int, Embedding], None]]:
+    def open_vectors(self, journal: Journal) -> Iterator[Callable[[int, Any], None]]:
         """As `open`, for embeddings; a file of many is complete when the context ends."""
+        if self.directory is None and self.registry[self.formats[0]].is_text:
+            with self.open(journal, self._line_of_vector) as write_line:
+                yield (
+                    lambda index, result: (
+                        write_line(index, result) if index in journal or _is_done(result) else None
+                    )
+                )
+            return
+        self._remove_leftovers(journal)
         with ExitStack() as stack:
             add: Callable[[Embedding], None] | None = None
 
-            def write(index: int, embedding: Embedding) -> None:
+            def write(index: int, result: Any) -> None:
                 nonlocal add
+                if index in journal or not _is_done(result):
+                    return
                 if self.directory is not None:
-                    for name, path in self.files(inputs[index]).items():
+                    for name, path in self.files(journal.inputs[index]).items():
                         with open_whole(path) as file, self.registry[name].write(file) as add_one:
-                            add_one(embedding)
+                            add_one(result)
+                    journal.add(index)
                     return
                 if add is None:  # not before there is something to write
                     stream = (
                         sys.stdout.buffer
                         if self.file is None
-                        else stack.enter_context(open_whole(self.file, is_growing=True))
+                        else stack.enter_context(open_whole(self.file))
                     )
                     add = stack.enter_context(self.registry[self.formats[0]].write(stream))
                     assert add is not None  # for the type checker
-                add(embedding)
+                add(result)
 
             yield write
 
@@ -188,12 +213,40 @@ class Target:
         else:
             write_whole(self.file, encode(text))
 
-    def _open_joined(self, stack: ExitStack) -> Callable[[str], object]:
-        """What writes to the one place that all results share."""
-        if self.file is None:
-            return write_stdout
-        stream = stack.enter_context(open_whole(self.file, is_growing=True))
-        return lambda text: stream.write(encode(text))
+    def _remove_leftovers(self, journal: Journal) -> None:
+        """What a run that was killed left beside the files of this one."""
+        if journal.is_kept:
+            names = (
+                [self.file]
+                if self.file
+                else (path for item in journal.inputs for path in self.files(item).values())
+            )
+            remove_leftovers(names)
+
+    def _open_joined(self, stack: ExitStack) -> Callable[[str], None]:
+        """What adds to the one place that all results share; made with the first that it adds."""
+        add: Callable[[str], object] | None = None
+
+        def put(text: str) -> None:
+            nonlocal add
+            if not text:
+                return
+            if add is None:
+                add = write_stdout
+                if self.file is not None:
+                    file = stack.enter_context(open_whole(self.file, is_growing=True))
+                    add = partial(_append, file)
+                if self.has_header:
+                    add(self.registry[self.formats[0]].header)
+            add(text)
+
+        return put
+
+    def _line_of_vector(self, embedding: Embedding, name: str) -> str:
+        with io.BytesIO() as file:
+            with self.registry[name].write(file) as add:
+                add(embedding)
+            return file.getvalue().decode("utf-8", "surrogateescape")
 
     def _joined(self, result: Any, render: Callable[[Any, str], str]) -> str:
         """What one result adds to the place that all results share."""
@@ -209,6 +262,11 @@ class Target:
 
 def _is_done(result: object) -> bool:
     return not isinstance(result, FailedInput)
+
+
+def _is_ok(result: object) -> bool:
+    """Whether a result passed its checks, where its kind has some."""
+    return bool(getattr(result, "is_ok", True))
 
 
 def files_of(
@@ -287,6 +345,17 @@ def write_stdout(text: str) -> None:
     sys.stdout.buffer.flush()
 
 
+def _append(file: BinaryIO, text: str) -> None:
+    """Write a text at the end of a file without a buffer, all of it or nothing."""
+    size, data = file.tell(), encode(text)
+    try:
+        while data:
+            data = data[file.write(data) :]
+    except BaseException:
+        file.truncate(size)
+        raise
+
+
 def write_whole(path: Path, data: bytes) -> None:
     """Write a file that appears under its name only when it is complete.
 
@@ -303,8 +372,8 @@ def open_whole(path: Path, *, is_growing: bool = False) -> Iterator[BinaryIO]:
 
     Args:
         path: of the file; its folder is made.
-        is_growing: what is written is worth keeping at any time: an interrupt (Ctrl-C) counts as
-            an end.
+        is_growing: what is written is worth keeping at any time: the file takes its name however
+            the block ends. It has no buffer.
 
     Raises:
         OutputError: the file or its folder cannot be written.
@@ -313,21 +382,19 @@ def open_whole(path: Path, *, is_growing: bool = False) -> Iterator[BinaryIO]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix="~")
-        with os.fdopen(handle, "wb") as file:
+        _unfinished[temporary] = path if is_growing else None
+        with os.fdopen(handle, "wb", buffering=0 if is_growing else -1) as file:
             try:
                 yield file
-            except KeyboardInterrupt:
+            except BaseException:
                 if is_growing:
-                    file.close()
                     _publish(temporary, path)
                 raise
         _publish(temporary, path)
     except OSError as error:
         raise OutputError(f"{path}: cannot be written: {error.strerror or error}") from error
     finally:
-        if temporary is not None:
-            with suppress(OSError):
-                os.unlink(temporary)
+        _remove(temporary)
 
 
 @contextmanager
@@ -352,6 +419,7 @@ def open_folder(path: Path) -> Iterator[Path]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.", suffix="~")
+        _unfinished[temporary] = None
         yield Path(temporary)
         if path.exists():
             path.rmdir()
@@ -359,8 +427,36 @@ def open_folder(path: Path) -> Iterator[Path]:
     except OSError as error:
         raise OutputError(f"{path}: cannot be written: {error.strerror or error}") from error
     finally:
-        if temporary is not None:
-            shutil.rmtree(temporary, ignore_errors=True)
+        _remove(temporary)
+
+
+def settle() -> None:
+    """Do what the ends of all open blocks would do, before the process ends without them."""
+    for temporary, path in list(_unfinished.items()):
+        if path is not None:
+            with suppress(OSError):
+                _publish(temporary, path)
+        _remove(temporary)
+
+
+def remove_leftovers(paths: Iterable[Path]) -> None:
+    """Remove what a killed process left of files that it was writing."""
+    names: dict[Path, set[str]] = {}
+    for path in paths:
+        names.setdefault(path.parent, set()).add(path.name)
+    for folder, own in names.items():
+        with suppress(OSError):
+            for name in os.listdir(folder):
+                leftover = _TEMPORARY.fullmatch(name)
+                if leftover and leftover[1] in own:
+                    os.unlink(folder / name)
+
+
+def _remove(temporary: str | None) -> None:
+    if temporary is not None:
+        _unfinished.pop(temporary, None)
+        with suppress(OSError):
+            (shutil.rmtree if os.path.isdir(temporary) else os.unlink)(temporary)
 
 
 def _publish(temporary: str, path: Path, *, mode: int = 0o666) -> None:

@@ -16,8 +16,8 @@ ROOT = Path(asrkit.__file__).parent
 FLOORS = (
     {"config", "errors", "options", "suggest", "types"},
     {"audio", "corpus", "ctc", "decoders", "formats", "frontend", "inputs", "normalize", "outputs"}
-    | {"pauses", "plot", "report", "safe_pickle", "scoring", "segmentation", "significance"}
-    | {"spelling", "text", "verification"},
+    | {"pauses", "plot", "report", "resume", "safe_pickle", "scoring", "segmentation"}
+    | {"shards", "significance", "spelling", "text", "verification"},
     {"checkpoint", "models", "seq2seq"},
     {"batch", "tasks"},
     {"cli"},

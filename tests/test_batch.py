@@ -27,7 +27,7 @@ def mapped(lengths, limits=LIMITS, *, run=lambda values: values, prepare=lambda 
 
 
 def batches(lengths, limits=LIMITS):
-    return list(form_batches(lengths, length=lambda length: length, limits=limits))
+    return list(form_batches(enumerate(lengths), length=lambda length: length, limits=limits))
 
 
 @pytest.fixture
@@ -107,7 +107,7 @@ def test_reading_stops_a_few_batches_ahead_of_the_oldest_item(lengths):
 
     oldest = 0
     done = set()
-    for batch in form_batches(items(), length=lambda length: length, limits=LIMITS):
+    for batch in form_batches(enumerate(items()), length=lambda length: length, limits=LIMITS):
         between = lengths[oldest : taken - 1]
         assert sum(between) < AHEAD * LIMITS.padded or len(between) == 0
         assert len(between) <= 2 * AHEAD * LIMITS.count
@@ -119,7 +119,7 @@ def test_reading_stops_a_few_batches_ahead_of_the_oldest_item(lengths):
 def test_the_first_batch_waits_for_no_more_than_it_holds():
     numbers = count(1)
 
-    next(form_batches((10 for _ in numbers), length=lambda length: length, limits=LIMITS))
+    next(form_batches(enumerate(10 for _ in numbers), length=lambda length: length, limits=LIMITS))
 
     assert next(numbers) <= 12  # of 10 each a batch of 100; the last one read, and this one
 

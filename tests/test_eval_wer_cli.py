@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 
 from asrkit.cli.app import app
 from asrkit.tasks.recognizer import Recognizer
+from asrkit.types import AudioInput
 from tests.test_transcribe import RATE, spell, spelling_recognizer
 
 
@@ -315,7 +316,8 @@ def test_a_stopped_run_goes_on(manifest, monkeypatch):
     def counted(inputs, *arguments, **options):
         def seen():
             for item in inputs:
-                heard.append(item.path)
+                if isinstance(item, AudioInput):
+                    heard.append(item.path)
                 yield item
 
         return stream(seen(), *arguments, **options)

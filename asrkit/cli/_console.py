@@ -9,7 +9,7 @@ import shlex
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Protocol, TextIO, TypeVar
@@ -24,6 +24,7 @@ from asrkit.options import EngineOptions, ModelOptions
 if TYPE_CHECKING:
     from asrkit.inputs import FailedInput
     from asrkit.outputs import Target
+    from asrkit.resume import Journal
     from asrkit.tasks.engines import Job
     from asrkit.types import AudioInput
 
@@ -37,7 +38,6 @@ class Describable(Protocol):
 
 ModelT = TypeVar("ModelT", bound=Describable)
 _COLORS = {"error": "red", "warning": "yellow", "hint": "cyan", "note": "cyan"}
-_MAX_PROBED = 5_000  # files whose length is looked up for the progress bar
 
 
 @dataclass
@@ -76,6 +76,7 @@ class Console:
     num_failed: int = 0
     _num_inputs: int = 0
     _total_seconds: float | None = None
+    num_skipped: int = 0
     _started: float = field(default_factory=time.monotonic)
     _meter: Bar | StageBar | JsonLines | None = None
     _log: LogFile | None = None
@@ -169,14 +170,17 @@ class Console:
         else:
             typer.echo(message, err=True, color=has_color)
 
-    def show_plan(self, inputs: Sequence[AudioInput | FailedInput], target: Target) -> None:
-        """Print what would be read and written, one line an input."""
+    def show_plan(self, journal: Journal, target: Target) -> None:
+        """Print what would be read and written, one line an input that is not done."""
         from asrkit.inputs import FailedInput
         from asrkit.outputs import write_stdout
 
-        for item in inputs:
+        for index, item in enumerate(journal.inputs):
             if isinstance(item, FailedInput):
                 self.failure(item.error)
+                continue
+            if index in journal:
+                self.num_skipped += 1
                 continue
             self.num_done += 1
             files = target.files(item).values()
@@ -185,21 +189,33 @@ class Console:
 
     def is_settled(
         self,
-        inputs: Sequence[AudioInput | FailedInput],
+        journal: Journal,
         target: Target,
+        results: AbstractContextManager[Callable[[int, Any], None]],
         *settings: object,
         dry_run: bool,
     ) -> bool:
-        """Whether no model is needed: for a dry run, which is shown, or without a usable input."""
+        """Whether no model is needed: for a dry run, which is shown, or with nothing left to do.
+
+        Args:
+            journal: of all inputs.
+            target: where results go.
+            results: the target, ready to be opened; it takes what is known of inputs that are done.
+            *settings: what a dry run shows.
+            dry_run: whether it is one.
+        """
         from asrkit.inputs import FailedInput
 
         if dry_run:
-            self.show_plan(inputs, target)
+            self.show_plan(journal, target)
             self.say("\n".join(map(str, settings)))
             return True
-        failed = [item for item in inputs if isinstance(item, FailedInput)]
-        if len(failed) < len(inputs):
+        failed = [item for item in journal.inputs if isinstance(item, FailedInput)]
+        if len(failed) + len(journal) < len(journal.inputs):
             return False
+        if len(journal):
+            self.write_results(journal, results, journal.inputs)
+            return True
         for item in failed:
             self.failure(item.error)
         return True
@@ -254,39 +270,40 @@ class Console:
 
     def write_results(
         self,
-        inputs: Sequence[AudioInput | FailedInput],
-        target: Target,
-        render: Callable[[Any, str], str],
+        journal: Journal,
+        target: AbstractContextManager[Callable[[int, Any], None]],
         results: Iterable[Any],
     ) -> None:
         """Write results as they come, one an input, and say what went wrong and how long it took.
 
         Args:
-            inputs: all inputs, in order.
-            target: where results go.
-            render: gives the text of a result in the format of a name.
-            results: calls `advance` while it works.
+            journal: of all inputs.
+            target: opened, to take the results.
+            results: of `journal.pending()`; calls `advance` while it works.
         """
-        with self.progress(inputs):
-            self.write_each(inputs, target, render, results)
+        left = [item for index, item in enumerate(journal.inputs) if index not in journal]
+        with self.progress(left):
+            self.write_each(journal, target, results)
         self.summary()
 
     def write_each(
         self,
-        inputs: Sequence[AudioInput | FailedInput],
-        target: Target,
-        render: Callable[[Any, str], str],
+        journal: Journal,
+        target: AbstractContextManager[Callable[[int, Any], None]],
         results: Iterable[Any],
     ) -> None:
         """As `write_results`, without progress and summary."""
         from asrkit.inputs import FailedInput
 
-        with target.open(inputs, render) as write:
+        with target as write:
             for index, result in enumerate(results):
                 try:
                     write(index, result)
                 except InputError as error:  # a format cannot hold it
                     self.failure(error)
+                    continue
+                if index in journal:
+                    self.num_skipped += 1
                     continue
                 if isinstance(result, FailedInput):
                     self.failure(result.error)
@@ -361,6 +378,8 @@ class Console:
             f"{in_words(elapsed)}",
             f"{self.seconds_done / max(elapsed, 1e-9):.1f} x real time",
         ]
+        if self.num_skipped:
+            parts.append(f"{self.num_skipped} done before")
         if self.num_failed:
             parts.append(f"{self.num_failed} failed")
         self.say(" · ".join(parts))
@@ -369,7 +388,8 @@ class Console:
         """What the numbers of done and failed inputs mean to the shell."""
         if not self.num_failed:
             return ExitCode.OK
-        return ExitCode.SOME_FAILED if self.num_done else ExitCode.NOTHING_DONE
+        is_any_done = self.num_done or self.num_skipped
+        return ExitCode.SOME_FAILED if is_any_done else ExitCode.NOTHING_DONE
 
 
 class LogFile:
@@ -395,21 +415,11 @@ class LogFile:
 
 
 def _total_seconds(inputs: Sequence[AudioInput | FailedInput]) -> float | None:
-    """Seconds of audio in all inputs by their headers; None if too many or one does not say."""
-    from asrkit.audio import open_audio
-    from asrkit.inputs import FailedInput
+    """Seconds of audio in all inputs; None if too many or one does not say."""
+    from asrkit.shards import durations
 
-    total = 0.0
-    for item in inputs:
-        if isinstance(item, FailedInput):
-            continue
-        if item.path == "-" or len(inputs) > _MAX_PROBED:
-            return None
-        with suppress(AsrkitError), open_audio(item, sample_rate=16_000) as reader:
-            if reader.duration is None:
-                return None
-            total += reader.duration
-    return total
+    seconds = [second for second in durations(inputs) if second is not None]
+    return sum(seconds) if len(seconds) == len(inputs) else None
 
 
 def print_json(value: object) -> None:

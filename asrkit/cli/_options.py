@@ -5,17 +5,23 @@ The defaults stand in the dataclasses of asrkit.options; a command takes them fr
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
-from asrkit.errors import UsageError
+from asrkit.errors import CheckpointError, UsageError
 from asrkit.options import ModelOptions
 from asrkit.types import AudioInput
 
 if TYPE_CHECKING:
     from asrkit.inputs import FailedInput
+    from asrkit.outputs import Target
+    from asrkit.resume import Journal
+
+MemberT = TypeVar("MemberT")
 
 _INPUT, _MODEL, _DECODING = "Input", "Model", "Decoding"
 _OUTPUT, _RUN = "Output", "Running"
@@ -343,6 +349,36 @@ GpusPerWorker = Annotated[
         rich_help_panel=_RUN,
     ),
 ]
+Resume = Annotated[
+    bool,
+    typer.Option(
+        "--resume",
+        metavar="",
+        help="Go on where a run with the same model and options stopped. What is done stands in "
+        "DIR/.asrkit-state.jsonl, or FILE.state.",
+        rich_help_panel=_RUN,
+    ),
+]
+SkipExisting = Annotated[
+    bool,
+    typer.Option(
+        "--skip-existing",
+        metavar="",
+        help="Skip inputs whose files in -o DIR all exist, if DIR/.asrkit-state.jsonl says that "
+        "they were made of the same audio with the same model and options; others are made anew.",
+        rich_help_panel=_RUN,
+    ),
+]
+ShardOption = Annotated[
+    str | None,
+    typer.Option(
+        "--shard",
+        metavar="I/N",
+        help="Do the I-th of N parts, of equal duration; the parts in a row are the whole. In a "
+        "job array: --shard $SLURM_ARRAY_TASK_ID/$SLURM_ARRAY_TASK_COUNT",
+        rich_help_panel=_RUN,
+    ),
+]
 DryRun = Annotated[
     bool,
     typer.Option(
@@ -359,8 +395,9 @@ def read_inputs(
     audio_column: str,
     id_column: str,
     text_column: str = "text",
+    shard: str | None = None,
 ) -> tuple[list[AudioInput | FailedInput], bool]:
-    """The inputs that the arguments name, and whether they name one file and no more."""
+    """The inputs that the arguments name, or a shard of them; and whether they name one file."""
     from asrkit.inputs import FailedInput, iter_inputs
 
     found = iter_inputs(
@@ -381,7 +418,84 @@ def read_inputs(
     is_single = len(items) == 1 and (
         isinstance(items[0], FailedInput) or items[0].path in (inputs or [])
     )
-    return items, is_single
+    return take_shard(items, items, shard), is_single
+
+
+def take_shard(
+    members: Sequence[MemberT], items: Sequence[AudioInput | FailedInput], shard: str | None
+) -> list[MemberT]:
+    """Of what belongs to each input, the part that --shard names.
+
+    Raises:
+        UsageError: it is not I/N.
+    """
+    if shard is None:
+        return list(members)
+    from asrkit.shards import Shard, costs
+
+    return Shard.parse(shard).of(members, costs(items))
+
+
+def open_journal(
+    items: Sequence[AudioInput | FailedInput],
+    target: Target,
+    model: ModelOptions,
+    *settings: object,
+    resume: bool,
+    skip_existing: bool,
+    shard: str | None,
+    dry_run: bool,
+    second: str | None = None,
+    files: Sequence[str] = (),
+    also: Callable[[AudioInput | FailedInput], Mapping[str, Path]] | None = None,
+) -> Journal:
+    """What is done of the inputs: nothing, unless --resume or --skip-existing asks for it.
+
+    Args:
+        items: all inputs.
+        target: where results go.
+        model: what makes them.
+        *settings: the options that it makes them with.
+        resume: to go on, as if there had been no stop.
+        skip_existing: to do no input again.
+        shard: the part of a batch that the inputs are.
+        dry_run: fetch no model; nothing is done with one that is not on this disk.
+        second: the model beside it, if there is one.
+        files: other files that it needs.
+        also: more outputs of each input.
+
+    Raises:
+        UsageError: results go where no run can go on with them.
+        CheckpointError: a model cannot be found.
+        OutputError: the state file cannot be used.
+    """
+    from asrkit.resume import Journal, file_state
+
+    if not (resume or skip_existing):
+        return Journal(items)
+    if skip_existing and target.directory is None:
+        raise UsageError(
+            "--skip-existing is for one file an input",
+            hint="-o DIR/; --resume goes on with one file",
+        )
+    from asrkit.tasks.loading import identity
+
+    model = replace(model, offline=model.offline or dry_run)
+    models = [model, *([replace(model, model=second, revision=None)] if second else [])]
+    try:
+        weights = [identity(model) for model in models]
+    except CheckpointError:
+        if dry_run:
+            return Journal(items)
+        raise
+    return Journal.beside(
+        target,
+        items,
+        [weights, settings, [file_state(file) for file in files]],
+        part="" if shard is None else "-" + shard.replace("/", "-of-"),
+        also=also,
+        is_exact=resume,
+    )
 
 
 def word_list(words: str | None) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -17,6 +18,7 @@ from asrkit.options import AlignOptions, ModelOptions, SegmentOptions
 if TYPE_CHECKING:
     from asrkit.inputs import FailedInput
     from asrkit.tasks.align import Alignment, TextOf
+    from asrkit.types import Transcript
 
 _MODEL = ModelOptions()
 _OPTIONS = AlignOptions()
@@ -125,6 +127,9 @@ def align(
     batch_size: opt.BatchSize = _OPTIONS.batch_size,
     batch_seconds: opt.BatchSeconds = _OPTIONS.batch_seconds,
     threads: opt.Threads = None,
+    resume: opt.Resume = False,
+    skip_existing: opt.SkipExisting = False,
+    shard: opt.ShardOption = None,
     dry_run: opt.DryRun = False,
 ) -> int:
     """Find when each word of a known text was said.
@@ -161,8 +166,16 @@ def align(
     )
     if reference is not None and level == "segment":
         raise UsageError("--reference compares words, and --level segment has none")
+    if reference is not None and (resume or skip_existing):
+        raise UsageError("--reference compares all words, and of what is done they are not kept")
 
-    from asrkit.tasks.pairing import audio_of, check_outputs, default_format, pair_texts
+    from asrkit.tasks.pairing import (
+        audio_of,
+        check_outputs,
+        default_format,
+        pair_texts,
+        with_audio,
+    )
 
     pairs = pair_texts(
         list(
@@ -176,14 +189,38 @@ def align(
         ),
         text,
     )
+    target = Target.parse(
+        output, formats, is_single=len(pairs) == 1, default=default_format(pairs), shard=shard
+    )
+    pairs = opt.take_shard(pairs, [audio_of(pair) for pair in pairs], shard)
     items = [audio_of(pair) for pair in pairs]
-    target = Target.parse(output, formats, is_single=len(items) == 1, default=default_format(pairs))
     target.check(items, has_times=True)
     outputs = [path for item in items for path in target.files(item).values()]
     check_outputs(pairs, [*outputs, *([target.file] if target.file else [])])
     _check_plot(plot, pairs)
-    if console.is_settled(items, target, source, options, dry_run=dry_run):
-        return console.exit_code()
+    journal = opt.open_journal(
+        items,
+        target,
+        source,
+        options,
+        resume=resume,
+        skip_existing=skip_existing,
+        shard=shard,
+        dry_run=dry_run,
+        also=(lambda item: {"plot": Path(plot)}) if plot else None,
+    )
+    written = target.open(journal, partial(render, options=SegmentOptions()))
+    is_all_ok = min_score is None or all(
+        journal.row(index)["ok"] for index in range(len(items)) if index in journal
+    )
+
+    def exit_code() -> ExitCode:
+        code = console.exit_code()
+        is_failed = min_score is not None and not is_all_ok
+        return ExitCode.CHECK_FAILED if is_failed and code is ExitCode.OK else code
+
+    if console.is_settled(journal, target, written, source, options, dry_run=dry_run):
+        return exit_code()
 
     from asrkit.tasks.reference import BoundaryErrors, find_reference
 
@@ -198,41 +235,33 @@ def align(
 
     note = DEMO_NOTE if model is None else None
     recognizer = console.load(Recognizer.load, source, threads=threads, note=note)
-    is_all_ok = True
     errors: list[BoundaryErrors] = []
-    with (
-        target.open(items, partial(render, options=SegmentOptions())) as write,
-        console.progress(items),
-    ):
-        results = align_stream(
-            pairs,
+
+    def transcripts() -> Iterator[Transcript | FailedInput]:
+        nonlocal is_all_ok
+        stream = align_stream(
+            with_audio(pairs, journal.pending()),
             recognizer,
             options,
             keep_envelope=plot is not None,
             on_progress=console.advance,
         )
-        for index, result in enumerate(results):
+        for index, result in enumerate(stream):
             if isinstance(result, FailedInput):
-                write(index, result)
-                console.failure(result.error)
+                yield result
                 continue
-            transcript = result.transcript
-            write(index, transcript)
-            console.num_done += 1
-            is_all_ok = is_all_ok and transcript.is_ok
-            for warning in transcript.warnings:
-                console.warning(f"{transcript.source}: {warning}")
             if plot is not None:
                 _draw(plot, result)
             if index in references:
-                errors.append(BoundaryErrors.of(transcript, references[index]))
-                console.detail(f"{transcript.source}: {errors[-1]}")
+                errors.append(BoundaryErrors.of(result.transcript, references[index]))
+                console.detail(f"{result.transcript.source}: {errors[-1]}")
+            is_all_ok = is_all_ok and result.transcript.is_ok
+            yield result.transcript
+
+    console.write_results(journal, written, transcripts())
     if errors:
         console.say(str(BoundaryErrors.concatenate(errors)))
-    console.summary()
-    if console.num_failed:
-        return console.exit_code()
-    return ExitCode.OK if min_score is None or is_all_ok else ExitCode.CHECK_FAILED
+    return exit_code()
 
 
 def _check_plot(plot: str | None, pairs: list[TextOf | FailedInput]) -> None:

@@ -43,6 +43,7 @@ EXIT_CODES = {
     ExitCode.NOTHING_DONE: "nothing could be done",
     ExitCode.OFFLINE: "not in the cache and offline",
     ExitCode.INTERRUPTED: "interrupted",
+    ExitCode.TERMINATED: "terminated",
 }
 EPILOG = (
     "Any option can stand in the environment (ASRKIT_BATCH_SIZE for --batch-size) or in "

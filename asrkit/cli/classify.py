@@ -88,6 +88,9 @@ def classify(
     address: opt.Address = _ENGINE.address,
     workers: opt.Workers = _ENGINE.workers,
     gpus_per_worker: opt.GpusPerWorker = _ENGINE.gpus_per_worker,
+    resume: opt.Resume = False,
+    skip_existing: opt.SkipExisting = False,
+    shard: opt.ShardOption = None,
     dry_run: opt.DryRun = False,
 ) -> int:
     """Label audio: which command, which emotion, who speaks when.
@@ -124,10 +127,22 @@ def classify(
         files_from=files_from,
         audio_column=audio_column,
         id_column=id_column,
+        shard=shard,
     )
-    target = Target.parse(output, formats, is_single=is_single, registry=LABEL_FORMATS)
+    target = Target.parse(output, formats, is_single=is_single, registry=LABEL_FORMATS, shard=shard)
     target.check(items, has_times=True)
-    if console.is_settled(items, target, source, options, dry_run=dry_run):
+    journal = opt.open_journal(
+        items,
+        target,
+        source,
+        options,
+        resume=resume,
+        skip_existing=skip_existing,
+        shard=shard,
+        dry_run=dry_run,
+    )
+    written = target.open(journal, LABEL_FORMATS.render)
+    if console.is_settled(journal, target, written, source, options, dry_run=dry_run):
         return console.exit_code()
 
     from asrkit.tasks.classify import classify_stream
@@ -135,8 +150,8 @@ def classify(
 
     load = partial(_load, needs_times="rttm" in target.formats and window is None)
     job = Job(load, source, partial(classify_stream, options=options), threads=threads)
-    results = console.run(job, items, where, note=DEMO_NOTE if model is None else None)
-    console.write_results(items, target, LABEL_FORMATS.render, results)
+    results = console.run(job, journal.pending(), where, note=DEMO_NOTE if model is None else None)
+    console.write_results(journal, written, results)
     return console.exit_code()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -112,6 +113,9 @@ def embed(
     address: opt.Address = _ENGINE.address,
     workers: opt.Workers = _ENGINE.workers,
     gpus_per_worker: opt.GpusPerWorker = _ENGINE.gpus_per_worker,
+    resume: opt.Resume = False,
+    skip_existing: opt.SkipExisting = False,
+    shard: opt.ShardOption = None,
     dry_run: opt.DryRun = False,
 ) -> int:
     """Turn audio into vectors, or say whose voices are alike.
@@ -128,7 +132,6 @@ def embed(
     """
     from asrkit.formats import VECTOR_FORMATS
     from asrkit.formats.vectors import check_installed
-    from asrkit.inputs import FailedInput
     from asrkit.outputs import Target
 
     console: Console = ctx.obj
@@ -153,44 +156,57 @@ def embed(
             files_from=files_from,
             audio_column=audio_column,
             id_column=id_column,
+            shard=shard,
         )
     comparison = _comparison(items, pairs=pairs, compare=compare, similar=similar, top=top)
     if comparison is None:
         target = Target.parse(
-            output, formats, is_single=is_single, default="jsonl", registry=VECTOR_FORMATS
+            output,
+            formats,
+            is_single=is_single,
+            default="jsonl",
+            registry=VECTOR_FORMATS,
+            shard=shard,
         )
         check_installed(target.formats)
     else:
         if formats or layer == "all" or pool == "none":
             raise UsageError("a comparison takes one vector an input, and prints text")
+        if resume or skip_existing or shard:
+            raise UsageError("a comparison needs the vectors of all its inputs at once")
         items = comparison.inputs
         target = Target(("txt",), file=None if output == "-" else Path(output))
     target.check(items, has_times=True)
-    if console.is_settled(items, target, source, options, dry_run=dry_run):
+    journal = opt.open_journal(
+        items,
+        target,
+        source,
+        options,
+        resume=resume,
+        skip_existing=skip_existing,
+        shard=shard,
+        dry_run=dry_run,
+    )
+    results: list[Embedding | FailedInput] = []
+    written = (
+        target.open_vectors(journal)
+        if comparison is None
+        else nullcontext(lambda index, result: results.append(result))
+    )
+    if console.is_settled(journal, target, written, source, options, dry_run=dry_run):
         return console.exit_code()
 
     from asrkit.tasks.embed import Embedder, embed_stream
     from asrkit.tasks.engines import Job
 
     job = Job(Embedder.load, source, partial(embed_stream, options=options), threads=threads)
-    stream = console.run(job, items, where, note=DEMO_NOTE if model is None else None)
-    results: list[Embedding | FailedInput] = []
-    with target.open_vectors(items) as write, console.progress(items):
-        for index, result in enumerate(stream):
-            if comparison is not None:
-                results.append(result)
-            elif not isinstance(result, FailedInput):
-                write(index, result)
-            if isinstance(result, FailedInput):
-                console.failure(result.error)
-            else:
-                console.num_done += 1
+    stream = console.run(job, journal.pending(), where, note=DEMO_NOTE if model is None else None)
+    console.write_results(journal, written, stream)
     if comparison is not None:
         text, summary = comparison.report(results)
         target.write_text(text)
         if summary:
             console.say(summary)
-    console.summary()
     return console.exit_code()
 
 

@@ -159,6 +159,9 @@ def transcribe(
     address: opt.Address = _ENGINE.address,
     workers: opt.Workers = _ENGINE.workers,
     gpus_per_worker: opt.GpusPerWorker = _ENGINE.gpus_per_worker,
+    resume: opt.Resume = False,
+    skip_existing: opt.SkipExisting = False,
+    shard: opt.ShardOption = None,
     dry_run: opt.DryRun = False,
 ) -> int:
     """Transcribe audio to text or subtitles.
@@ -173,7 +176,7 @@ def transcribe(
       curl -s https://example.org/talk.ogg | asrkit transcribe -
     """
     from asrkit.formats import render
-    from asrkit.outputs import EMISSION_SUFFIXES, Target, check_files
+    from asrkit.outputs import EMISSION_SUFFIXES, Target, check_files, files_of
 
     console: Console = ctx.obj
     options = TranscribeOptions(
@@ -216,12 +219,29 @@ def transcribe(
         audio_column=audio_column,
         text_column=text_column,
         id_column=id_column,
+        shard=shard,
     )
-    target = Target.parse(output, formats, is_single=is_single)
+    target = Target.parse(output, formats, is_single=is_single, shard=shard)
     target.check(items, has_times=timestamps != "none")
+    emission_files = None
     if emissions is not None:
         check_files(items, emissions, EMISSION_SUFFIXES)
-    if console.is_settled(items, target, source, options, dry_run=dry_run):
+        emission_files = partial(files_of, directory=emissions, suffixes=EMISSION_SUFFIXES)
+    journal = opt.open_journal(
+        items,
+        target,
+        source,
+        options,
+        resume=resume,
+        skip_existing=skip_existing,
+        shard=shard,
+        dry_run=dry_run,
+        second=align_model,
+        files=options.decoding.files,
+        also=emission_files,
+    )
+    written = target.open(journal, partial(render, options=options.segments))
+    if console.is_settled(journal, target, written, source, options, dry_run=dry_run):
         return console.exit_code()
 
     from asrkit.tasks.engines import Job
@@ -231,6 +251,6 @@ def transcribe(
     keep = None if emissions is None else partial(save_emissions, directory=emissions)
     stream = partial(transcribe_stream, options=options, on_emissions=keep)
     job = Job(load_speech_model, source, stream, {"aligner": align_model}, threads)
-    results = console.run(job, items, where, note=DEMO_NOTE if model is None else None)
-    console.write_results(items, target, partial(render, options=options.segments), results)
+    results = console.run(job, journal.pending(), where, note=DEMO_NOTE if model is None else None)
+    console.write_results(journal, written, results)
     return console.exit_code()

@@ -116,6 +116,9 @@ def translate(
     address: opt.Address = _ENGINE.address,
     workers: opt.Workers = _ENGINE.workers,
     gpus_per_worker: opt.GpusPerWorker = _ENGINE.gpus_per_worker,
+    resume: opt.Resume = False,
+    skip_existing: opt.SkipExisting = False,
+    shard: opt.ShardOption = None,
     dry_run: opt.DryRun = False,
 ) -> int:
     """Translate speech to text of another language.
@@ -155,10 +158,24 @@ def translate(
         audio_column=audio_column,
         text_column=text_column,
         id_column=id_column,
+        shard=shard,
     )
-    target = Target.parse(output, formats, is_single=is_single)
+    target = Target.parse(output, formats, is_single=is_single, shard=shard)
     target.check(items, has_times=True)
-    if console.is_settled(items, target, source, options, dry_run=dry_run):
+    journal = opt.open_journal(
+        items,
+        target,
+        source,
+        options,
+        segments,
+        resume=resume,
+        skip_existing=skip_existing,
+        shard=shard,
+        dry_run=dry_run,
+        second=source_model,
+    )
+    written = target.open(journal, partial(render, options=segments))
+    if console.is_settled(journal, target, written, source, options, dry_run=dry_run):
         return console.exit_code()
 
     from asrkit.tasks.engines import Job
@@ -170,6 +187,6 @@ def translate(
         notes.append(SOURCE_DEMO_NOTE.replace("--model", "--source-model"))
     stream = partial(translate_stream, options=options)
     job = Job(Generator.load, source, stream, {"hearer": source_model}, threads)
-    results = console.run(job, items, where, note="\n".join(notes) if notes else None)
-    console.write_results(items, target, partial(render, options=segments), results)
+    results = console.run(job, journal.pending(), where, note="\n".join(notes) if notes else None)
+    console.write_results(journal, written, results)
     return console.exit_code()

@@ -33,6 +33,7 @@ class Format:
         suffixes: of files to read, in lower case, with the dot.
         holds: what comes back of what was written: text, segments, words, speakers, scores; and
             recordings, where a file may hold several.
+        is_text: it can be written bit by bit; else a file is whole when all is known.
     """
 
     name: str
@@ -44,6 +45,7 @@ class Format:
     read: Reader | None = None
     suffixes: tuple[str, ...] = ()
     holds: frozenset[str] = frozenset()
+    is_text: bool = True
 
 
 class Registry(Mapping[str, Format]):

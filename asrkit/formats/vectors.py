@@ -36,14 +36,14 @@ def write_jsonl(file: BinaryIO) -> Iterator[Callable[[Embedding], None]]:
     yield add
 
 
-@VECTOR_FORMATS.writer("npy")
+@VECTOR_FORMATS.writer("npy", is_text=False)
 @contextmanager
 def write_npy(file: BinaryIO) -> Iterator[Callable[[Embedding], None]]:
     """The array of one input."""
     yield lambda embedding: np.save(file, embedding.vector)
 
 
-@VECTOR_FORMATS.writer("npz", is_joinable=True)
+@VECTOR_FORMATS.writer("npz", is_joinable=True, is_text=False)
 @contextmanager
 def write_npz(file: BinaryIO) -> Iterator[Callable[[Embedding], None]]:
     """`ids` (N,) and `vectors` (N, D); with frames kept, `frames_0`, `frames_1` ... in order."""
@@ -68,7 +68,7 @@ def write_npz(file: BinaryIO) -> Iterator[Callable[[Embedding], None]]:
             write("vectors", np.stack(vectors))
 
 
-@VECTOR_FORMATS.writer("parquet", is_joinable=True)
+@VECTOR_FORMATS.writer("parquet", is_joinable=True, is_text=False)
 @contextmanager
 def write_parquet(file: BinaryIO) -> Iterator[Callable[[Embedding], None]]:
     """Columns `id audio offset duration vector`; vectors are lists of float32, nested as needed."""

@@ -35,6 +35,11 @@ class Piece:
         """With context; 0 for the mark."""
         return 0 if self.chunk is None else len(self.chunk.samples)
 
+    @property
+    def group(self) -> int:
+        """Of its input."""
+        return 0 if isinstance(self.item, Audio) else self.item.group
+
 
 def read_pieces(
     item: AudioInput | Audio | FailedInput,
@@ -62,7 +67,8 @@ def read_pieces(
             for chunk in cut(reader.blocks()):
                 yield Piece(item, chunk)
     except (InputError, MissingExtraError) as error:
-        yield Piece(FailedInput(item.source, error, item.id))
+        group = 0 if isinstance(item, Audio) else item.group
+        yield Piece(FailedInput(item.source, error, item.id, group))
     else:
         yield Piece(item)
 
@@ -189,6 +195,7 @@ class Chunking:
             prepare=prepare,
             length=lambda piece: piece.num_samples,
             limits=self.limits,
+            group=lambda piece: piece.group,
         ):
             if result is not None:
                 parts.append(result[0])

@@ -8,6 +8,7 @@ from asrkit.checkpoint import Checkpoint, resolve
 from asrkit.errors import CheckpointError
 from asrkit.frontend import WaveformFrontend
 from asrkit.options import ModelOptions
+from asrkit.resume import file_state
 from asrkit.types import ModelInfo
 
 
@@ -24,6 +25,13 @@ def find_checkpoint(options: ModelOptions) -> Checkpoint:
         cache_dir=options.cache_dir,
         offline=options.offline,
     )
+
+
+def identity(options: ModelOptions) -> list[Any]:
+    """What changes when the weights do: a commit, or the states of a directory's files."""
+    checkpoint = find_checkpoint(options)
+    files = None if checkpoint.revision else file_state(checkpoint.directory)
+    return [options, checkpoint.revision, files]
 
 
 def architecture(checkpoint: Checkpoint) -> str:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from asrkit.errors import InputError, UsageError
@@ -121,8 +122,19 @@ def check_outputs(pairs: Sequence[TextOf | FailedInput], outputs: Sequence[Path]
 
 
 def audio_of(item: TextOf | FailedInput) -> AudioInput | FailedInput:
-    """What a `Target` names files after."""
+    """The input alone, and its text."""
     if isinstance(item, TextOf) and isinstance(item.audio, AudioInput):
-        return item.audio
+        return replace(item.audio, text="\n".join(segment.text for segment in item.segments))
     assert isinstance(item, FailedInput)  # for the type checker; texts of arrays come from Python
     return item
+
+
+def with_audio(
+    pairs: Iterable[TextOf | FailedInput], items: Iterable[AudioInput | FailedInput]
+) -> Iterator[TextOf | FailedInput]:
+    """The texts, each with the item that is in the place of its audio."""
+    for pair, item in zip(pairs, items, strict=True):
+        if isinstance(pair, TextOf) and isinstance(item, AudioInput):
+            yield replace(pair, audio=item)
+        elif isinstance(item, FailedInput):
+            yield item

@@ -2,105 +2,22 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-import os
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
-from asrkit import __version__
 from asrkit.corpus import Corpus, System
-from asrkit.errors import InputError, ManifestError, OutputError
+from asrkit.errors import InputError, ManifestError
 from asrkit.formats.utterances import Utterance
 from asrkit.inputs import FailedInput
 from asrkit.options import TranscribeOptions
-from asrkit.outputs import encode
+from asrkit.resume import Journal, file_state
 from asrkit.tasks.recognizer import Recognizer
 from asrkit.tasks.transcribe import transcribe_stream
 from asrkit.types import AudioInput, Transcript
 
 Heard = tuple[Transcript, float]
 """A transcript, and the seconds that it took."""
-
-
-class TranscriptLog:
-    """Transcripts in a JSON Lines file, each under a key of its audio and of all settings.
-
-    A line is what `asrkit transcribe -f jsonl` writes, with `key` and `seconds`, and can be read as
-    hypotheses. A last line that was cut off is done again.
-
-    Args:
-        path: the file, made if need be; None keeps nothing.
-        settings: what changes a transcript: model, options.
-
-    Raises:
-        OutputError: the file cannot be opened.
-    """
-
-    def __init__(self, path: Path | None, settings: Mapping[str, Any]) -> None:
-        self._path = path
-        self._settings = dict(settings) | {"asrkit": __version__}
-        self._known: dict[str, Heard] = {}
-        self._is_cut_off = False
-        if path is None:
-            return
-        try:
-            with open(path, "a+b") as file:
-                file.seek(0)
-                for line in file:
-                    self._read(line)
-                    self._is_cut_off = not line.endswith(b"\n")
-        except OSError as error:
-            raise OutputError(f"{path}: cannot be used: {error.strerror or error}") from error
-
-    def _read(self, line: bytes) -> None:
-        try:
-            row = json.loads(line)
-            self._known[row["key"]] = Transcript.from_dict(row), float(row["seconds"])
-        except (KeyError, TypeError, ValueError, RecursionError, InputError):
-            return  # cut off, or of something else
-
-    def get(self, item: AudioInput) -> Heard | None:
-        """What an earlier run with the same settings heard in the same audio."""
-        return self._known.get(self._key(item))
-
-    def add(self, item: AudioInput, transcript: Transcript, seconds: float) -> None:
-        """Keep a transcript, at once.
-
-        Raises:
-            OutputError: the file cannot be written.
-        """
-        if self._path is None:
-            return
-        row = transcript.to_dict() | {"key": self._key(item), "seconds": round(seconds, 6)}
-        line = json.dumps(row, ensure_ascii=False) + "\n"
-        try:
-            with open(self._path, "ab") as file:
-                file.write(encode("\n" + line if self._is_cut_off else line))
-        except OSError as error:
-            reason = error.strerror or error
-            raise OutputError(f"{self._path}: cannot be written: {reason}") from error
-        self._is_cut_off = False
-
-    def _key(self, item: AudioInput) -> str:
-        identity = [self._settings, item.path, item.offset, item.duration, _state(item.path)]
-        return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:24]
-
-
-def _state(path: str | Path | None) -> list[Any]:
-    """What changes when a file does, or a file of a folder."""
-    if path is None:
-        return []
-    try:
-        if os.path.isdir(path):
-            return [[name, *_state(Path(path, name))] for name in sorted(os.listdir(path))]
-        status = os.stat(path)
-    except OSError:
-        return []
-    return [status.st_size, status.st_mtime_ns]
 
 
 def transcribe_corpus(
@@ -122,7 +39,8 @@ def transcribe_corpus(
         recognizer: the model.
         options: how to transcribe.
         missing: "empty" counts audio that cannot be read as nothing heard; else it is left out.
-        resume: where transcripts are kept, and taken from.
+        resume: where transcripts are kept, and taken from: lines of JSON that can be read as
+            hypotheses.
         on_progress: called with the seconds of audio of every batch that is done.
         on_result: called after each input, with its failure if it failed.
 
@@ -130,15 +48,17 @@ def transcribe_corpus(
         InputError: nothing could be transcribed.
         OutputError: the file of transcripts cannot be written.
     """
-    settings = {
-        "model": asdict(recognizer.info),
-        "options": options.in_results(),
-        "files": [_state(recognizer.directory), _state(options.decoding.lm)],
-    }
     items = [with_reference(item) for item in items]
-    log = TranscriptLog(resume, settings)
+    weights = recognizer.info.revision or file_state(recognizer.directory)
+    files = [file_state(file) for file in options.decoding.files]
+    journal = Journal(
+        items,
+        resume,
+        [recognizer.info, weights, options, files],
+        is_exact=False,  # words do not change with their neighbours in a batch
+    )
     pairs: list[tuple[AudioInput, Heard | None]] = []
-    results = _hear(items, recognizer, options, log, on_progress)
+    results = _hear(journal, recognizer, options, on_progress)
     for item, result in zip(items, results, strict=True):
         heard = None if isinstance(result, FailedInput) else result
         on_result(result if isinstance(result, FailedInput) else None)
@@ -183,34 +103,31 @@ def with_reference(item: AudioInput | FailedInput) -> AudioInput | FailedInput:
 
 
 def _hear(
-    items: Sequence[AudioInput | FailedInput],
+    journal: Journal,
     recognizer: Recognizer,
     options: TranscribeOptions,
-    log: TranscriptLog,
     on_progress: Callable[[float], None] | None,
 ) -> Iterator[Heard | FailedInput]:
-    """One result an item, in order; what the log knows does not go through the model.
+    """One result an input, in order; what the journal knows does not go through the model.
 
     The clock starts when the model asks for the first audio, so that loading is not counted.
     """
-    known = [log.get(item) if isinstance(item, AudioInput) else None for item in items]
     last = 0.0
 
-    def fresh() -> Iterator[AudioInput | FailedInput]:
+    def pending() -> Iterator[AudioInput | FailedInput]:
         nonlocal last
         last = time.perf_counter()
-        yield from (item for item, heard in zip(items, known, strict=True) if heard is None)
+        yield from journal.pending()
 
-    stream = transcribe_stream(fresh(), recognizer, options, on_progress=on_progress)
-    for item, heard in zip(items, known, strict=True):
-        if heard is not None:
-            yield heard
-            continue
-        result = next(stream)
-        now = time.perf_counter()
-        seconds, last = now - last, now
-        if isinstance(result, Transcript) and isinstance(item, AudioInput):
-            log.add(item, result, seconds)
-            yield result, seconds
+    stream = transcribe_stream(pending(), recognizer, options, on_progress=on_progress)
+    for index, result in enumerate(stream):
+        if index in journal:
+            row = journal.row(index)
+            yield Transcript.from_dict(row), float(row["seconds"])
         elif isinstance(result, FailedInput):
             yield result
+        else:
+            now = time.perf_counter()
+            seconds, last = round(now - last, 6), now
+            journal.add(index, **result.to_dict(), seconds=seconds)
+            yield result, seconds

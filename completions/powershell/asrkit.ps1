@@ -80,6 +80,9 @@ Register-ArgumentCompleter -Native -CommandName asrkit -ScriptBlock {
                 '--address' = 'auto'
                 '--workers' = ''
                 '--gpus-per-worker' = ''
+                '--resume' = $null
+                '--skip-existing' = $null
+                '--shard' = ''
                 '--dry-run' = $null
                 '--no-config' = $null
                 '--quiet' = $null
@@ -135,6 +138,9 @@ Register-ArgumentCompleter -Native -CommandName asrkit -ScriptBlock {
                 '--address' = 'auto'
                 '--workers' = ''
                 '--gpus-per-worker' = ''
+                '--resume' = $null
+                '--skip-existing' = $null
+                '--shard' = ''
                 '--dry-run' = $null
                 '--no-config' = $null
                 '--quiet' = $null
@@ -184,6 +190,9 @@ Register-ArgumentCompleter -Native -CommandName asrkit -ScriptBlock {
                 '--batch-size' = ''
                 '--batch-seconds' = ''
                 '--threads' = ''
+                '--resume' = $null
+                '--skip-existing' = $null
+                '--shard' = ''
                 '--dry-run' = $null
                 '--no-config' = $null
                 '--quiet' = $null
@@ -233,6 +242,9 @@ Register-ArgumentCompleter -Native -CommandName asrkit -ScriptBlock {
                 '--address' = 'auto'
                 '--workers' = ''
                 '--gpus-per-worker' = ''
+                '--resume' = $null
+                '--skip-existing' = $null
+                '--shard' = ''
                 '--dry-run' = $null
                 '--no-config' = $null
                 '--quiet' = $null
@@ -285,6 +297,9 @@ Register-ArgumentCompleter -Native -CommandName asrkit -ScriptBlock {
                 '--address' = 'auto'
                 '--workers' = ''
                 '--gpus-per-worker' = ''
+                '--resume' = $null
+                '--skip-existing' = $null
+                '--shard' = ''
                 '--dry-run' = $null
                 '--no-config' = $null
                 '--quiet' = $null

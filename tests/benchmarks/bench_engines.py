@@ -70,9 +70,7 @@ def make_clips(folder: Path, count: int) -> list[AudioInput]:
     return [AudioInput(str(folder / f"{i}.wav"), group=i // GROUP) for i in range(count)]
 
 
-def seconds_of(
-    inputs: list[AudioInput], model: str, options: EngineOptions, threads: int
-) -> float:
+def seconds_of(inputs: list[AudioInput], model: str, options: EngineOptions, threads: int) -> float:
     """How long a job takes, the model's loading included."""
     stream = partial(transcribe_stream, options=TranscribeOptions())
     job = Job(load_speech_model, ModelOptions(model, device="cpu"), stream, threads=threads)

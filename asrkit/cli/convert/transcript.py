@@ -116,6 +116,7 @@ def transcript(
     from asrkit.formats import FORMATS, render
     from asrkit.inputs import FailedInput, iter_texts
     from asrkit.outputs import Target
+    from asrkit.resume import Journal
     from asrkit.tasks.convert_transcript import convert_stream, recordings_in
 
     console: Console = ctx.obj
@@ -134,9 +135,9 @@ def transcript(
     items = [item if isinstance(item, FailedInput) else item.item for item in recordings]
     target = Target.parse(output, formats, is_single=len(items) == 1)
     target.check(items, has_times=True)
-    if console.is_settled(items, target, options, dry_run=dry_run):
+    journal = Journal(items)
+    written = target.open(journal, partial(render, options=segments or _SEGMENTS))
+    if console.is_settled(journal, target, written, options, dry_run=dry_run):
         return console.exit_code()
-    results = convert_stream(recordings, options)
-    shaped = partial(render, options=segments or _SEGMENTS)
-    console.write_each(items, target, shaped, results)
+    console.write_each(journal, written, convert_stream(recordings, options))
     return console.exit_code()
