@@ -142,6 +142,40 @@ def test_workers_share_a_gpu(cluster, clips, expected):
         results(job(), clips, replace(options, workers=3))
 
 
+def test_the_example_transcribes_a_folder_and_goes_on(cluster, clips, tmp_path):
+    script, bin_ = ROOT / "examples" / "ray_cluster.sh", tmp_path / "bin"
+    bin_.mkdir()
+    asrkit = bin_ / "asrkit"
+    asrkit.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m asrkit "$@"\n')
+    asrkit.chmod(0o755)
+    environment = os.environ | {
+        "PATH": f"{bin_}:{os.environ['PATH']}",
+        "PYTHONPATH": str(ROOT),
+        "RAY_ADDRESS": cluster,
+    }
+
+    def transcribe(folder: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [script, Path(clips[0].path).parent, tmp_path / folder, "--workers", "2"],
+            env=environment,
+            capture_output=True,
+            text=True,
+        )
+
+    first = transcribe("out")
+    kept = {path: path.read_bytes() for path in (tmp_path / "out").iterdir() if path.suffix}
+    gone = [tmp_path / "out" / f"{name}.json" for name in ("03", "50")]
+    for path in gone:
+        path.unlink()
+    again = transcribe("out")
+
+    assert first.returncode == again.returncode == 3  # one file is no audio, and one is gone
+    assert "58 files" in first.stderr
+    assert " done before" in again.stderr
+    assert all(path.read_bytes() == kept[path] for path in gone)
+    assert json.loads(gone[0].read_text())["source"].endswith("03.wav")
+
+
 def test_a_cluster_that_is_not_there_is_an_error(clips):
     pytest.importorskip("ray")
 
