@@ -8,6 +8,7 @@ AsrkitError
 ├── OutputError           4  a result cannot be written
 ├── CheckpointError       4  the model cannot be loaded
 │   └── UnsafeCheckpointError   loading it would run code
+├── EngineError           4  the machines that work cannot be reached, or were lost
 ├── MissingExtraError     4  an optional dependency is needed and absent
 └── OfflineError          5  not in the cache, and the network is not to be used
 
@@ -17,6 +18,7 @@ input failed ends with `ExitCode.NOTHING_DONE`.
 
 from __future__ import annotations
 
+import copyreg
 from enum import IntEnum
 from typing import TYPE_CHECKING
 
@@ -51,6 +53,10 @@ class AsrkitError(Exception):
         super().__init__(message)
         self.message = message
         self.hint = hint
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """For another process: as it is, though classes differ in what they are made of."""
+        return copyreg.__newobj__, (type(self), *self.args), vars(self)  # type: ignore[attr-defined]  # undocumented, and what pickle calls by itself
 
     def about(self, subject: str) -> Self:
         """The same error with the file or model that it is about named first."""
@@ -89,6 +95,10 @@ class CheckpointError(AsrkitError):
 
 class UnsafeCheckpointError(CheckpointError):
     """A checkpoint that would run code when loaded."""
+
+
+class EngineError(AsrkitError):
+    """The machines that work cannot be reached, do not fit, or were lost."""
 
 
 class MissingExtraError(AsrkitError):

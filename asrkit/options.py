@@ -14,6 +14,7 @@ from typing import Any
 from asrkit.errors import UsageError
 from asrkit.suggest import did_you_mean
 
+ENGINES = ("local", "ray")
 DECODERS = ("auto", "greedy", "beam")
 TIMESTAMPS = ("none", "segment", "word", "char")
 LEVELS = ("segment", "word", "char")
@@ -56,6 +57,38 @@ class ModelOptions:
     cache_dir: str | None = None
     offline: bool = False
     language: str | None = None
+
+
+@dataclass(frozen=True)
+class EngineOptions:
+    """Where the inputs of a batch are worked on.
+
+    Attributes:
+        engine: local (this process) or ray (the workers of a Ray cluster).
+        address: of a cluster: host:port, or auto; None starts one on this machine.
+        workers: processes that load the model each; None is one for each share of a GPU, or one a
+            machine.
+        gpus_per_worker: GPUs, or the share of one, of each worker; None is 1 where the cluster has
+            some and the model may use them.
+    """
+
+    engine: str = "local"
+    address: str | None = None
+    workers: int | None = None
+    gpus_per_worker: float | None = None
+
+    def __post_init__(self) -> None:
+        _check_choice(self, "engine", ENGINES)
+        _check_counts(self, "workers")
+        share = self.gpus_per_worker
+        if share is not None and not (0 <= share <= 1 or share.is_integer()):
+            raise UsageError(f"{share:g} GPUs a worker, expected a share of one or a whole number")
+        if self.engine == "local":
+            names = ("address", "workers", "gpus_per_worker")
+            for name in (name for name in names if getattr(self, name) is not None):
+                raise UsageError(
+                    f"{name} {getattr(self, name)} without a cluster", hint="--engine ray"
+                )
 
 
 @dataclass(frozen=True)

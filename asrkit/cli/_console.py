@@ -19,12 +19,13 @@ import typer
 from asrkit import __version__
 from asrkit.cli._progress import Bar, JsonLines, StageBar, State
 from asrkit.errors import AsrkitError, ExitCode, InputError, OutputError
-from asrkit.options import ModelOptions
+from asrkit.options import EngineOptions, ModelOptions
 
 if TYPE_CHECKING:
     from asrkit.inputs import FailedInput
     from asrkit.outputs import Target
     from asrkit.resume import Journal
+    from asrkit.tasks.engines import Job
     from asrkit.types import AudioInput
 
 
@@ -244,6 +245,28 @@ class Console:
         model = load(options)
         self.detail(model.describe())
         return model
+
+    def run(
+        self,
+        job: Job,
+        inputs: Iterable[AudioInput | FailedInput],
+        engine: EngineOptions,
+        *,
+        note: str | None = None,
+    ) -> Iterator[Any]:
+        """The results of a job, for `write_results`.
+
+        Args:
+            job: what to do.
+            inputs: what with.
+            engine: where.
+            note: what to say before.
+        """
+        from asrkit.tasks.engines import run
+
+        if note is not None:
+            self.say(note)
+        return run(job, inputs, engine, on_progress=self.advance, on_start=self.detail)
 
     def write_results(
         self,

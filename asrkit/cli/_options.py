@@ -313,6 +313,42 @@ Output = Annotated[
     ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", metavar="", help="Print JSON.")]
+Engine = Annotated[
+    str,
+    typer.Option(
+        metavar="local|ray",
+        help="Who works: this process, or workers of a Ray cluster that see the same files.",
+        rich_help_panel=_RUN,
+    ),
+]
+Address = Annotated[
+    str | None,
+    typer.Option(
+        metavar="HOST:PORT|auto",
+        help="Of the cluster of --engine ray.",
+        show_default="RAY_ADDRESS, or a cluster on this machine while it runs",
+        rich_help_panel=_RUN,
+    ),
+]
+Workers = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        metavar="N",
+        help="Processes of --engine ray that load the model; --threads is of each.",
+        show_default="as many as its GPUs have room for, or one a machine",
+        rich_help_panel=_RUN,
+    ),
+]
+GpusPerWorker = Annotated[
+    float | None,
+    typer.Option(
+        metavar="X",
+        help="GPUs of each worker; 0.5 puts two workers on each GPU.",
+        show_default="1 where the cluster has some",
+        rich_help_panel=_RUN,
+    ),
+]
 Resume = Annotated[
     bool,
     typer.Option(

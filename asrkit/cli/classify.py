@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from functools import partial
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from asrkit.cli import _options as opt
 from asrkit.cli._console import Console
 from asrkit.errors import UsageError
-from asrkit.options import DEMO_KEYWORDS, ClassifyOptions, ModelOptions
+from asrkit.options import DEMO_KEYWORDS, ClassifyOptions, EngineOptions, ModelOptions
+
+if TYPE_CHECKING:
+    from asrkit.tasks.classify import Classifier
 
 _MODEL = ModelOptions()
+_ENGINE = EngineOptions()
 _OPTIONS = ClassifyOptions()
 _LABELS = "Labels"
 
@@ -79,6 +84,10 @@ def classify(
     batch_size: opt.BatchSize = _OPTIONS.batch_size,
     batch_seconds: opt.BatchSeconds = _OPTIONS.batch_seconds,
     threads: opt.Threads = None,
+    engine: opt.Engine = _ENGINE.engine,
+    address: opt.Address = _ENGINE.address,
+    workers: opt.Workers = _ENGINE.workers,
+    gpus_per_worker: opt.GpusPerWorker = _ENGINE.gpus_per_worker,
     resume: opt.Resume = False,
     skip_existing: opt.SkipExisting = False,
     shard: opt.ShardOption = None,
@@ -110,6 +119,7 @@ def classify(
         batch_seconds=batch_seconds,
         channel=channel,
     )
+    where = EngineOptions(engine, address, workers, gpus_per_worker)
     source = ModelOptions(model or DEMO_KEYWORDS, revision, device, dtype, cache_dir, offline)
     items, is_single = opt.read_inputs(
         inputs,
@@ -135,15 +145,23 @@ def classify(
     if console.is_settled(journal, target, written, source, options, dry_run=dry_run):
         return console.exit_code()
 
-    from asrkit.tasks.classify import Classifier, classify_stream
+    from asrkit.tasks.classify import classify_stream
+    from asrkit.tasks.engines import Job
 
-    note = DEMO_NOTE if model is None else None
-    classifier = console.load(Classifier.load, source, threads=threads, note=note)
-    if not classifier.is_framewise and window is None and "rttm" in target.formats:
+    load = partial(_load, needs_times="rttm" in target.formats and window is None)
+    job = Job(load, source, partial(classify_stream, options=options), threads=threads)
+    results = console.run(job, journal.pending(), where, note=DEMO_NOTE if model is None else None)
+    console.write_results(journal, written, results)
+    return console.exit_code()
+
+
+def _load(source: ModelOptions, *, needs_times: bool) -> Classifier:
+    from asrkit.tasks.classify import Classifier
+
+    classifier = Classifier.load(source)
+    if needs_times and not classifier.is_framewise:
         raise UsageError(
             f"rttm needs times, and {source.model} labels inputs as a whole",
             hint="--window SECONDS labels stretches",
         )
-    results = classify_stream(journal.pending(), classifier, options, on_progress=console.advance)
-    console.write_results(journal, written, results)
-    return console.exit_code()
+    return classifier

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,7 +13,7 @@ import typer
 from asrkit.cli import _options as opt
 from asrkit.cli._console import Console
 from asrkit.errors import UsageError
-from asrkit.options import DEMO_SPEAKER, EmbedOptions, ModelOptions
+from asrkit.options import DEMO_SPEAKER, EmbedOptions, EngineOptions, ModelOptions
 
 if TYPE_CHECKING:
     from asrkit.inputs import FailedInput
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from asrkit.types import AudioInput, Embedding
 
 _MODEL = ModelOptions()
+_ENGINE = EngineOptions()
 _OPTIONS = EmbedOptions()
 _VECTORS, _COMPARE = "Vectors", "Comparing"
 
@@ -107,6 +109,10 @@ def embed(
     batch_size: opt.BatchSize = _OPTIONS.batch_size,
     batch_seconds: opt.BatchSeconds = _OPTIONS.batch_seconds,
     threads: opt.Threads = None,
+    engine: opt.Engine = _ENGINE.engine,
+    address: opt.Address = _ENGINE.address,
+    workers: opt.Workers = _ENGINE.workers,
+    gpus_per_worker: opt.GpusPerWorker = _ENGINE.gpus_per_worker,
     resume: opt.Resume = False,
     skip_existing: opt.SkipExisting = False,
     shard: opt.ShardOption = None,
@@ -139,6 +145,7 @@ def embed(
         batch_seconds=batch_seconds,
         channel=channel,
     )
+    where = EngineOptions(engine, address, workers, gpus_per_worker)
     source = ModelOptions(model or DEMO_SPEAKER, revision, device, dtype, cache_dir, offline)
     items: list[AudioInput | FailedInput] = []
     is_single = False
@@ -190,10 +197,10 @@ def embed(
         return console.exit_code()
 
     from asrkit.tasks.embed import Embedder, embed_stream
+    from asrkit.tasks.engines import Job
 
-    note = DEMO_NOTE if model is None else None
-    embedder = console.load(Embedder.load, source, threads=threads, note=note)
-    stream = embed_stream(journal.pending(), embedder, options, on_progress=console.advance)
+    job = Job(Embedder.load, source, partial(embed_stream, options=options), threads=threads)
+    stream = console.run(job, journal.pending(), where, note=DEMO_NOTE if model is None else None)
     console.write_results(journal, written, stream)
     if comparison is not None:
         text, summary = comparison.report(results)

@@ -12,6 +12,7 @@ from asrkit.cli import _options as opt
 from asrkit.cli._console import Console
 from asrkit.options import (
     DecodingOptions,
+    EngineOptions,
     GenerationOptions,
     ModelOptions,
     SegmentOptions,
@@ -19,6 +20,7 @@ from asrkit.options import (
 )
 
 _MODEL = ModelOptions()
+_ENGINE = EngineOptions()
 _OPTIONS = TranscribeOptions()
 _DECODE = DecodingOptions()
 _GENERATE = GenerationOptions()
@@ -153,6 +155,10 @@ def transcribe(
     batch_size: opt.BatchSize = _OPTIONS.batch_size,
     batch_seconds: opt.BatchSeconds = _OPTIONS.batch_seconds,
     threads: opt.Threads = None,
+    engine: opt.Engine = _ENGINE.engine,
+    address: opt.Address = _ENGINE.address,
+    workers: opt.Workers = _ENGINE.workers,
+    gpus_per_worker: opt.GpusPerWorker = _ENGINE.gpus_per_worker,
     resume: opt.Resume = False,
     skip_existing: opt.SkipExisting = False,
     shard: opt.ShardOption = None,
@@ -202,6 +208,7 @@ def transcribe(
         align_model=align_model,
         segments=SegmentOptions(max_pause, max_line_width, max_line_count, max_words_per_line),
     )
+    where = EngineOptions(engine, address, workers, gpus_per_worker)
     source = ModelOptions(
         model or _MODEL.model, revision, device, dtype, cache_dir, offline, language
     )
@@ -237,20 +244,13 @@ def transcribe(
     if console.is_settled(journal, target, written, source, options, dry_run=dry_run):
         return console.exit_code()
 
+    from asrkit.tasks.engines import Job
     from asrkit.tasks.generator import load_speech_model
-    from asrkit.tasks.recognizer import load_second
     from asrkit.tasks.transcribe import save_emissions, transcribe_stream
 
-    note = DEMO_NOTE if model is None else None
-    loaded = console.load(load_speech_model, source, threads=threads, note=note)
     keep = None if emissions is None else partial(save_emissions, directory=emissions)
-    results = transcribe_stream(
-        journal.pending(),
-        loaded,
-        options,
-        aligner=load_second(align_model, source),
-        on_progress=console.advance,
-        on_emissions=keep,
-    )
+    stream = partial(transcribe_stream, options=options, on_emissions=keep)
+    job = Job(load_speech_model, source, stream, {"aligner": align_model}, threads)
+    results = console.run(job, journal.pending(), where, note=DEMO_NOTE if model is None else None)
     console.write_results(journal, written, results)
     return console.exit_code()

@@ -12,6 +12,7 @@ from asrkit.cli._console import Console
 from asrkit.cli.transcribe import DEMO_NOTE as SOURCE_DEMO_NOTE
 from asrkit.options import (
     DEMO_TRANSLATOR,
+    EngineOptions,
     GenerationOptions,
     ModelOptions,
     SegmentOptions,
@@ -19,6 +20,7 @@ from asrkit.options import (
 )
 
 _MODEL = ModelOptions()
+_ENGINE = EngineOptions()
 _OPTIONS = TranslateOptions()
 _GENERATE = GenerationOptions()
 _SEGMENTS = SegmentOptions()
@@ -110,6 +112,10 @@ def translate(
     batch_size: opt.BatchSize = _OPTIONS.batch_size,
     batch_seconds: opt.BatchSeconds = _OPTIONS.batch_seconds,
     threads: opt.Threads = None,
+    engine: opt.Engine = _ENGINE.engine,
+    address: opt.Address = _ENGINE.address,
+    workers: opt.Workers = _ENGINE.workers,
+    gpus_per_worker: opt.GpusPerWorker = _ENGINE.gpus_per_worker,
     resume: opt.Resume = False,
     skip_existing: opt.SkipExisting = False,
     shard: opt.ShardOption = None,
@@ -142,6 +148,7 @@ def translate(
             beam_width, length_penalty, max_new_tokens, no_repeat_ngram, n_best
         ),
     )
+    where = EngineOptions(engine, address, workers, gpus_per_worker)
     source = ModelOptions(model or DEMO_TRANSLATOR, revision, device, dtype, cache_dir, offline)
     segments = SegmentOptions(max_line_width=max_line_width, max_words_per_line=max_words_per_line)
     items, is_single = opt.read_inputs(
@@ -171,22 +178,15 @@ def translate(
     if console.is_settled(journal, target, written, source, options, dry_run=dry_run):
         return console.exit_code()
 
+    from asrkit.tasks.engines import Job
     from asrkit.tasks.generator import Generator
-    from asrkit.tasks.recognizer import load_second
     from asrkit.tasks.translate import translate_stream
 
     notes = [DEMO_NOTE] if model is None else []
     if source_model == ModelOptions.model:
         notes.append(SOURCE_DEMO_NOTE.replace("--model", "--source-model"))
-    generator = console.load(
-        Generator.load, source, threads=threads, note="\n".join(notes) if notes else None
-    )
-    results = translate_stream(
-        journal.pending(),
-        generator,
-        options,
-        hearer=load_second(source_model, source),
-        on_progress=console.advance,
-    )
+    stream = partial(translate_stream, options=options)
+    job = Job(Generator.load, source, stream, {"hearer": source_model}, threads)
+    results = console.run(job, journal.pending(), where, note="\n".join(notes) if notes else None)
     console.write_results(journal, written, results)
     return console.exit_code()

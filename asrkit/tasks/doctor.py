@@ -29,6 +29,7 @@ EXTRAS = {
     "lm": ("kenlm", "KenLM's binary language models"),
     "parquet": ("pyarrow", "vectors as tables"),
     "plot": ("resvg_py", "pictures as PNG"),
+    "ray": ("ray", "batches on the machines of a cluster"),
     "video": ("av", "video, and audio that libsndfile cannot read"),
 }
 _CORES = {

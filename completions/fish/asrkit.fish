@@ -7,15 +7,15 @@ function __asrkit_has_value
         case 'asrkit'
             contains -- $argv[2] --progress --color --log-file
         case 'asrkit transcribe'
-            contains -- $argv[2] --files-from --audio-column --text-column --id-column --channel --model -m --revision --language --device --dtype --cache-dir --timestamps --chunk-length --stride --decoder --beam-width --lm --lm-unigrams --lm-alpha --lm-beta --lexicon --hotwords --hotword-weight --n-best --emissions --align-model --length-penalty --max-new-tokens --no-repeat-ngram --format -f --output -o --max-line-width --max-line-count --max-words-per-line --max-pause --batch-size --batch-seconds --threads --shard --progress --color --log-file
+            contains -- $argv[2] --files-from --audio-column --text-column --id-column --channel --model -m --revision --language --device --dtype --cache-dir --timestamps --chunk-length --stride --decoder --beam-width --lm --lm-unigrams --lm-alpha --lm-beta --lexicon --hotwords --hotword-weight --n-best --emissions --align-model --length-penalty --max-new-tokens --no-repeat-ngram --format -f --output -o --max-line-width --max-line-count --max-words-per-line --max-pause --batch-size --batch-seconds --threads --engine --address --workers --gpus-per-worker --shard --progress --color --log-file
         case 'asrkit translate'
-            contains -- $argv[2] --files-from --audio-column --text-column --id-column --channel --model -m --revision --device --dtype --cache-dir --target-lang --source-model --chunk-length --beam-width --length-penalty --max-new-tokens --no-repeat-ngram --n-best --format -f --output -o --max-line-width --max-words-per-line --batch-size --batch-seconds --threads --shard --progress --color --log-file
+            contains -- $argv[2] --files-from --audio-column --text-column --id-column --channel --model -m --revision --device --dtype --cache-dir --target-lang --source-model --chunk-length --beam-width --length-penalty --max-new-tokens --no-repeat-ngram --n-best --format -f --output -o --max-line-width --max-words-per-line --batch-size --batch-seconds --threads --engine --address --workers --gpus-per-worker --shard --progress --color --log-file
         case 'asrkit align'
             contains -- $argv[2] --audio-column --text-column --id-column --channel --level --unknown --star --tail --min-score --reference --plot --model -m --revision --language --device --dtype --cache-dir --chunk-length --stride --format -f --output -o --batch-size --batch-seconds --threads --shard --progress --color --log-file
         case 'asrkit classify'
-            contains -- $argv[2] --files-from --audio-column --id-column --channel --model -m --revision --device --dtype --cache-dir --chunk-length --stride --top-k --threshold --window --hop --format -f --output -o --batch-size --batch-seconds --threads --shard --progress --color --log-file
+            contains -- $argv[2] --files-from --audio-column --id-column --channel --model -m --revision --device --dtype --cache-dir --chunk-length --stride --top-k --threshold --window --hop --format -f --output -o --batch-size --batch-seconds --threads --engine --address --workers --gpus-per-worker --shard --progress --color --log-file
         case 'asrkit embed'
-            contains -- $argv[2] --files-from --audio-column --id-column --channel --model -m --revision --device --dtype --cache-dir --chunk-length --stride --layer --pool --pairs --compare --similar --top --format -f --output -o --batch-size --batch-seconds --threads --shard --progress --color --log-file
+            contains -- $argv[2] --files-from --audio-column --id-column --channel --model -m --revision --device --dtype --cache-dir --chunk-length --stride --layer --pool --pairs --compare --similar --top --format -f --output -o --batch-size --batch-seconds --threads --engine --address --workers --gpus-per-worker --shard --progress --color --log-file
         case 'asrkit eval-wer'
             contains -- $argv[2] --ref-column --hyp-column --id-column --audio-column --time-column --ids --missing --normalizer -n --by --confusions --ci --bootstrap --seed --resample --fail-above --fail-cer-above --baseline --fail-regression --format -f --output -o --model -m --resume --decoder --lm --lm-alpha --lm-beta --hotwords --revision --device --dtype --cache-dir --chunk-length --stride --channel --batch-size --batch-seconds --threads --progress --color --log-file
         case 'asrkit doctor'
@@ -168,6 +168,10 @@ complete -c asrkit -n '__asrkit_at \'asrkit transcribe\'' -l max-pause -x -d 'A 
 complete -c asrkit -n '__asrkit_at \'asrkit transcribe\'' -l batch-size -x -d 'Chunks of audio that go through the model together at most'
 complete -c asrkit -n '__asrkit_at \'asrkit transcribe\'' -l batch-seconds -x -d 'Seconds of audio, padding included, that go through the model together at most'
 complete -c asrkit -n '__asrkit_at \'asrkit transcribe\'' -l threads -x -d 'CPU threads of the model'
+complete -c asrkit -n '__asrkit_at \'asrkit transcribe\'' -l engine -x -a 'local ray' -d 'Who works'
+complete -c asrkit -n '__asrkit_at \'asrkit transcribe\'' -l address -x -a 'auto' -d 'Of the cluster of --engine ray'
+complete -c asrkit -n '__asrkit_at \'asrkit transcribe\'' -l workers -x -d 'Processes of --engine ray that load the model'
+complete -c asrkit -n '__asrkit_at \'asrkit transcribe\'' -l gpus-per-worker -x -d 'GPUs of each worker'
 complete -c asrkit -n '__asrkit_at \'asrkit transcribe\'' -l resume -d 'Go on where a run with the same model and options stopped'
 complete -c asrkit -n '__asrkit_at \'asrkit transcribe\'' -l skip-existing -d 'Skip inputs whose files in -o DIR all exist, if DIR/.asrkit-state.jsonl says that they were made of the same audio with the same model and options'
 complete -c asrkit -n '__asrkit_at \'asrkit transcribe\'' -l shard -x -d 'Do the I-th of N parts, of equal duration'
@@ -209,6 +213,10 @@ complete -c asrkit -n '__asrkit_at \'asrkit translate\'' -l max-words-per-line -
 complete -c asrkit -n '__asrkit_at \'asrkit translate\'' -l batch-size -x -d 'Chunks of audio that go through the model together at most'
 complete -c asrkit -n '__asrkit_at \'asrkit translate\'' -l batch-seconds -x -d 'Seconds of audio, padding included, that go through the model together at most'
 complete -c asrkit -n '__asrkit_at \'asrkit translate\'' -l threads -x -d 'CPU threads of the model'
+complete -c asrkit -n '__asrkit_at \'asrkit translate\'' -l engine -x -a 'local ray' -d 'Who works'
+complete -c asrkit -n '__asrkit_at \'asrkit translate\'' -l address -x -a 'auto' -d 'Of the cluster of --engine ray'
+complete -c asrkit -n '__asrkit_at \'asrkit translate\'' -l workers -x -d 'Processes of --engine ray that load the model'
+complete -c asrkit -n '__asrkit_at \'asrkit translate\'' -l gpus-per-worker -x -d 'GPUs of each worker'
 complete -c asrkit -n '__asrkit_at \'asrkit translate\'' -l resume -d 'Go on where a run with the same model and options stopped'
 complete -c asrkit -n '__asrkit_at \'asrkit translate\'' -l skip-existing -d 'Skip inputs whose files in -o DIR all exist, if DIR/.asrkit-state.jsonl says that they were made of the same audio with the same model and options'
 complete -c asrkit -n '__asrkit_at \'asrkit translate\'' -l shard -x -d 'Do the I-th of N parts, of equal duration'
@@ -284,6 +292,10 @@ complete -c asrkit -n '__asrkit_at \'asrkit classify\'' -l output -s o -x -a '(_
 complete -c asrkit -n '__asrkit_at \'asrkit classify\'' -l batch-size -x -d 'Chunks of audio that go through the model together at most'
 complete -c asrkit -n '__asrkit_at \'asrkit classify\'' -l batch-seconds -x -d 'Seconds of audio, padding included, that go through the model together at most'
 complete -c asrkit -n '__asrkit_at \'asrkit classify\'' -l threads -x -d 'CPU threads of the model'
+complete -c asrkit -n '__asrkit_at \'asrkit classify\'' -l engine -x -a 'local ray' -d 'Who works'
+complete -c asrkit -n '__asrkit_at \'asrkit classify\'' -l address -x -a 'auto' -d 'Of the cluster of --engine ray'
+complete -c asrkit -n '__asrkit_at \'asrkit classify\'' -l workers -x -d 'Processes of --engine ray that load the model'
+complete -c asrkit -n '__asrkit_at \'asrkit classify\'' -l gpus-per-worker -x -d 'GPUs of each worker'
 complete -c asrkit -n '__asrkit_at \'asrkit classify\'' -l resume -d 'Go on where a run with the same model and options stopped'
 complete -c asrkit -n '__asrkit_at \'asrkit classify\'' -l skip-existing -d 'Skip inputs whose files in -o DIR all exist, if DIR/.asrkit-state.jsonl says that they were made of the same audio with the same model and options'
 complete -c asrkit -n '__asrkit_at \'asrkit classify\'' -l shard -x -d 'Do the I-th of N parts, of equal duration'
@@ -322,6 +334,10 @@ complete -c asrkit -n '__asrkit_at \'asrkit embed\'' -l output -s o -x -a '(__as
 complete -c asrkit -n '__asrkit_at \'asrkit embed\'' -l batch-size -x -d 'Chunks of audio that go through the model together at most'
 complete -c asrkit -n '__asrkit_at \'asrkit embed\'' -l batch-seconds -x -d 'Seconds of audio, padding included, that go through the model together at most'
 complete -c asrkit -n '__asrkit_at \'asrkit embed\'' -l threads -x -d 'CPU threads of the model'
+complete -c asrkit -n '__asrkit_at \'asrkit embed\'' -l engine -x -a 'local ray' -d 'Who works'
+complete -c asrkit -n '__asrkit_at \'asrkit embed\'' -l address -x -a 'auto' -d 'Of the cluster of --engine ray'
+complete -c asrkit -n '__asrkit_at \'asrkit embed\'' -l workers -x -d 'Processes of --engine ray that load the model'
+complete -c asrkit -n '__asrkit_at \'asrkit embed\'' -l gpus-per-worker -x -d 'GPUs of each worker'
 complete -c asrkit -n '__asrkit_at \'asrkit embed\'' -l resume -d 'Go on where a run with the same model and options stopped'
 complete -c asrkit -n '__asrkit_at \'asrkit embed\'' -l skip-existing -d 'Skip inputs whose files in -o DIR all exist, if DIR/.asrkit-state.jsonl says that they were made of the same audio with the same model and options'
 complete -c asrkit -n '__asrkit_at \'asrkit embed\'' -l shard -x -d 'Do the I-th of N parts, of equal duration'

@@ -76,6 +76,10 @@ Register-ArgumentCompleter -Native -CommandName asrkit -ScriptBlock {
                 '--batch-size' = ''
                 '--batch-seconds' = ''
                 '--threads' = ''
+                '--engine' = 'local ray'
+                '--address' = 'auto'
+                '--workers' = ''
+                '--gpus-per-worker' = ''
                 '--resume' = $null
                 '--skip-existing' = $null
                 '--shard' = ''
@@ -130,6 +134,10 @@ Register-ArgumentCompleter -Native -CommandName asrkit -ScriptBlock {
                 '--batch-size' = ''
                 '--batch-seconds' = ''
                 '--threads' = ''
+                '--engine' = 'local ray'
+                '--address' = 'auto'
+                '--workers' = ''
+                '--gpus-per-worker' = ''
                 '--resume' = $null
                 '--skip-existing' = $null
                 '--shard' = ''
@@ -230,6 +238,10 @@ Register-ArgumentCompleter -Native -CommandName asrkit -ScriptBlock {
                 '--batch-size' = ''
                 '--batch-seconds' = ''
                 '--threads' = ''
+                '--engine' = 'local ray'
+                '--address' = 'auto'
+                '--workers' = ''
+                '--gpus-per-worker' = ''
                 '--resume' = $null
                 '--skip-existing' = $null
                 '--shard' = ''
@@ -281,6 +293,10 @@ Register-ArgumentCompleter -Native -CommandName asrkit -ScriptBlock {
                 '--batch-size' = ''
                 '--batch-seconds' = ''
                 '--threads' = ''
+                '--engine' = 'local ray'
+                '--address' = 'auto'
+                '--workers' = ''
+                '--gpus-per-worker' = ''
                 '--resume' = $null
                 '--skip-existing' = $null
                 '--shard' = ''
