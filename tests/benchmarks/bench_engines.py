@@ -2,7 +2,7 @@
 
     python tests/benchmarks/bench_engines.py [MINUTES [MODEL]]
 
-One process with two CPU threads against two workers with one each. Start-up is a job of one clip.
+Workers have one CPU thread each. Start-up is a job of one clip.
 The total is of MINUTES (20) of audio in clips of 10 s, in groups of eight, the start-up included.
 Rounds alternate, and the table shows medians.
 """
@@ -38,7 +38,9 @@ def main() -> None:
     model = sys.argv[2] if len(sys.argv) > 2 else DEMO_RECOGNIZER
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 2})
     engines = {
+        "local, 1 thread": (EngineOptions(), 1),
         "local, 2 threads": (EngineOptions(), 2),
+        "ray, 1 worker": (EngineOptions("ray", cluster.address, 1), 1),
         "ray, 2 workers": (EngineOptions("ray", cluster.address, 2), 1),
         "ray, own cluster": (EngineOptions("ray", None, 2), 1),
     }
