@@ -97,7 +97,7 @@ def test_settings_say_where_they_come_from(monkeypatch, tmp_path):
     assert f"set      transcribe: beam-width = 50  ({project}, line 2)" in text
     assert "set      device = cpu  (ASRKIT_DEVICE)" in text
     assert "batch-size" not in text
-    assert "batch-size = 8  (default)" in run("--offline", "-v").stdout
+    assert "batch-size = 32  (default)" in run("--offline", "-v").stdout
 
 
 @pytest.mark.parametrize(

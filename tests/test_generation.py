@@ -417,7 +417,10 @@ def test_source_text_is_what_a_ctc_model_hears_in_the_same_pieces():
             "1\n00:00:00,080 --> 00:00:00,120\nHI\nhi\n\n"
             "2\n00:00:00,720 --> 00:00:00,780\nYOU\nyou\n",
         ),
-        ("lrc", "[00:00.08]HI\n[00:00.08]hi\n[00:00.72]YOU\n[00:00.72]you\n"),
+        (
+            "lrc",
+            "[00:00.08]HI\n[00:00.08]hi\n[00:00.12]\n[00:00.72]YOU\n[00:00.72]you\n[00:00.78]\n",
+        ),
     ],
 )
 def test_what_was_said_stands_before_its_translation(name, expected):
