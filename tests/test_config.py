@@ -241,6 +241,7 @@ def test_paths_are_relative_to_the_file(project, monkeypatch):
 @pytest.mark.parametrize("path", ["../x", "/etc/x", "~/x", "link/x", "out/../../x"])
 @pytest.mark.parametrize("key", ["output", "log-file"])
 def test_project_cannot_write_outside_its_folder(key, path, project, user, tmp_path):
+    """I17."""
     (project / "link").symlink_to(tmp_path)
     (project / "asrkit.toml").write_text(f"[transcribe]\n{key} = '{path}'\n")
 
@@ -266,6 +267,7 @@ def test_what_a_project_writes_is_said(project, monkeypatch):
 
 
 def test_project_cannot_run_code(project, user):
+    """I17."""
     for name in ("ref.txt", "hyp.txt"):
         Path(name).write_text("One\n")
     Path("code.py").write_text(

@@ -120,6 +120,7 @@ def test_a_file_that_changes_while_it_is_heard_is_not_done(clips):
 
 
 def test_a_state_cut_anywhere_loses_its_last_line_and_no_other(clips):
+    """I15."""
     finish(Journal(inputs_of(clips), Path("state")), 0, 1)
     whole = Path("state").read_bytes()
     first = whole.index(b"\n") + 1
@@ -213,6 +214,7 @@ def test_failures_keep_their_place(clips):
 
 @pytest.mark.parametrize(("output", "formats"), [("out/", "txt,json"), ("out/all.jsonl", None)])
 def test_a_run_that_goes_on_gives_the_bytes_of_one_without_a_stop(output, formats, clips, model):
+    """I16."""
     """Killed after any number of inputs, with half a line of state and half a file of output."""
     arguments = [*clips[:6], "-m", model, "--batch-size", "1", "--timestamps", "char"]
     arguments += ["-f", formats] if formats else []
