@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
@@ -141,7 +140,7 @@ def test_workers_share_a_gpu(cluster, clips, expected):
 
     assert found == expected
     assert len(workers) == 2
-    with pytest.raises(EngineError, match="room for 2 workers"):
+    with pytest.raises(EngineError, match="room for 2 of"):
         results(job(), clips, replace(options, workers=3))
 
 
@@ -185,7 +184,6 @@ def test_the_example_transcribes_a_folder_and_goes_on(cluster, clips, tmp_path):
     assert "58 files" in first.stderr
     assert " done before" in again.stderr
     assert all(path.read_bytes() == kept[path] for path in gone)
-    assert json.loads(gone[0].read_text())["source"].endswith("03.wav")
 
 
 def test_a_cluster_that_is_not_there_is_an_error(clips):

@@ -206,7 +206,7 @@ def _shares(options: EngineOptions, device: str) -> tuple[int, float, int]:
     num_workers = options.workers or room
     if not room or (share and num_workers > room):
         raise EngineError(
-            f"Ray: the cluster has room for {room} workers with {share:g} GPUs each, expected "
+            f"Ray: the cluster has room for {room} of the workers with {share:g} GPUs each, expected "
             f"{num_workers or 'one'}",
             hint="--gpus-per-worker 0.5 puts two on each GPU, 0 none",
         )
