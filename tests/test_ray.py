@@ -140,7 +140,7 @@ def test_workers_share_a_gpu(cluster, clips, expected):
 
     assert found == expected
     assert len(workers) == 2
-    with pytest.raises(EngineError, match="room for 2 of"):
+    with pytest.raises(EngineError, match="room for 2"):
         results(job(), clips, replace(options, workers=3))
 
 
