@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
@@ -141,7 +140,7 @@ def test_workers_share_a_gpu(cluster, clips, expected):
 
     assert found == expected
     assert len(workers) == 2
-    with pytest.raises(EngineError, match="room for 2 workers"):
+    with pytest.raises(EngineError, match="room for 2"):
         results(job(), clips, replace(options, workers=3))
 
 
@@ -159,24 +158,32 @@ def test_the_example_transcribes_a_folder_and_goes_on(cluster, clips, tmp_path):
 
     def transcribe(folder: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [script, Path(clips[0].path).parent, tmp_path / folder, "--workers", "2"],
+            [
+                script,
+                Path(clips[0].path).parent,
+                tmp_path / folder,
+                "--workers",
+                "2",
+                "--gpus-per-worker",
+                "0",
+            ],
             env=environment,
             capture_output=True,
             text=True,
         )
 
     first = transcribe("out")
+    assert first.returncode == 3, first.stderr  # one file is no audio
     kept = {path: path.read_bytes() for path in (tmp_path / "out").iterdir() if path.suffix}
     gone = [tmp_path / "out" / f"{name}.json" for name in ("03", "50")]
     for path in gone:
         path.unlink()
     again = transcribe("out")
 
-    assert first.returncode == again.returncode == 3  # one file is no audio, and one is gone
+    assert again.returncode == 3
     assert "58 files" in first.stderr
     assert " done before" in again.stderr
     assert all(path.read_bytes() == kept[path] for path in gone)
-    assert json.loads(gone[0].read_text())["source"].endswith("03.wav")
 
 
 def test_a_cluster_that_is_not_there_is_an_error(clips):

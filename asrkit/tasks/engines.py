@@ -206,8 +206,8 @@ def _shares(options: EngineOptions, device: str) -> tuple[int, float, int]:
     num_workers = options.workers or room
     if not room or (share and num_workers > room):
         raise EngineError(
-            f"Ray: the cluster has room for {room} workers with {share:g} GPUs each, expected "
-            f"{num_workers or 'one'}",
+            f"Ray: {num_workers or 'all'} workers with {share:g} GPUs each, and the cluster has "
+            f"room for {room}",
             hint="--gpus-per-worker 0.5 puts two on each GPU, 0 none",
         )
     cpus = [int(node["CPU"]) for node in nodes]
