@@ -151,15 +151,12 @@ class Journal:
 
         The file of an input is looked at when the input is asked for, before it is read.
         """
-        if self._path is None:
-            yield from self.inputs
-            return
         again = self._first_to_hear_again()
         for (index, item), group in zip(enumerate(self.inputs), self._groups(), strict=True):
             if index in self._done and index < again:
                 yield FailedInput(item.source, _DONE_BEFORE, item.id, group)
                 continue
-            if state := _state(item.source):
+            if self._path is not None and (state := _state(item.source)):
                 self._reading[index] = state
             yield replace(item, group=group)
 
