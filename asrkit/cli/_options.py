@@ -324,8 +324,8 @@ Engine = Annotated[
 Address = Annotated[
     str | None,
     typer.Option(
-        metavar="HOST:PORT|auto",
-        help="Of the cluster of --engine ray.",
+        metavar="HOST|auto",
+        help="Of the cluster of --engine ray: host:port, or auto for that of this machine.",
         show_default="RAY_ADDRESS, or a cluster on this machine while it runs",
         rich_help_panel=_RUN,
     ),

@@ -39,7 +39,7 @@ PLACES = {
     "TRIALS": ("@files",),
 }
 # What nobody can know before it is typed.
-FREE = set("COLUMN FACTOR I N NAME NUMBER P PERCENT POINTS RATE REV SECONDS SIZE X".split())
+FREE = set("COLUMN FACTOR HOST I N NAME NUMBER P PERCENT POINTS RATE REV SECONDS SIZE X".split())
 
 _EXAMPLES = "Examples:\n"
 
