@@ -1,4 +1,4 @@
-#!/bin/sh
+#!/usr/bin/env bash
 # Transcribe a folder on the machines of a Ray cluster, and go on where a run was stopped.
 #
 #     examples/ray_cluster.sh RECORDINGS TRANSCRIPTS [OPTION...]
@@ -9,7 +9,12 @@
 # on this machine, for as long as the run takes.
 #
 # Options are those of `asrkit transcribe`, such as --model, --workers 8 or --gpus-per-worker 0.5.
-set -eu
+set -euo pipefail
+
+if (($# < 2)); then
+  echo "usage: ray_cluster.sh RECORDINGS TRANSCRIPTS [OPTION...]" >&2
+  exit 1
+fi
 recordings=$1
 transcripts=$2
 shift 2

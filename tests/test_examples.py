@@ -33,7 +33,10 @@ def run(*command: str | Path, folder: Path, **variables: str) -> str:
 
 def test_table_names_every_example_and_a_test_runs_it():
     table = (EXAMPLES / "README.md").read_text(encoding="utf-8")
-    tests = Path(__file__).read_text(encoding="utf-8")
+    tests = "".join(
+        (ROOT / "tests" / name).read_text(encoding="utf-8")
+        for name in ("test_examples.py", "test_ray.py")
+    )
 
     names = {path.name for path in (*SCRIPTS, *EXAMPLES.glob("*.yml"))} | {"python_api.py"}
 
