@@ -7,6 +7,9 @@ import os
 import pytest
 from hypothesis import settings
 
+if "PYTEST_XDIST_WORKER" in os.environ:  # a process for each core, so a thread for each process
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 settings.register_profile("default", deadline=None)  # a busy machine is not a failure
 settings.load_profile("default")
 

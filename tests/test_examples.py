@@ -41,7 +41,7 @@ def test_table_names_every_example_and_a_test_runs_it():
     names = {path.name for path in (*SCRIPTS, *EXAMPLES.glob("*.yml"))} | {"python_api.py"}
 
     assert set(re.findall(r"^\| \[.+\]\((.+)\) \|", table, re.MULTILINE)) == names
-    assert {name for name in names if f'EXAMPLES / "{name}"' not in tests} == set()
+    assert {name for name in names if f' / "{name}"' not in tests} == set()
 
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.name)
