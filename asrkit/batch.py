@@ -203,9 +203,11 @@ def prefetched(items: Iterable[ItemT], limit: int) -> Generator[ItemT, None, Non
 
 
 def behind(
-    function: Callable[[ItemT], ResultT], items: Iterable[ItemT], *, num_threads: int = 1
+    function: Callable[[ItemT], ResultT], items: Iterable[ItemT | None], *, num_threads: int = 1
 ) -> Iterator[ResultT]:
     """Apply a function in threads of its own while the next items are made.
+
+    A None among the items lets go what is done, where the next item may be long in the making.
 
     Yields:
         The results in the order of the items; at most two a thread are waited for at any time.
@@ -214,7 +216,8 @@ def behind(
     pool = ThreadPoolExecutor(num_threads, "asrkit-decoder")
     try:
         for item in items:
-            waiting.append(pool.submit(function, item))
+            if item is not None:
+                waiting.append(pool.submit(function, item))
             while waiting and (waiting[0].done() or len(waiting) > 2 * num_threads):
                 yield waiting.popleft().result()
         while waiting:

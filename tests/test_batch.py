@@ -274,3 +274,21 @@ def test_few_results_wait_for_work_behind(threads):
     assert next(stream) == 1
     assert made == 3
     assert list(stream) == list(range(2, 100))
+
+
+def test_what_is_done_behind_comes_out_before_a_long_item_is_made():
+    made = []
+
+    def items():
+        yield 1
+        for step in range(200):  # of a long second item
+            made.append(step)
+            time.sleep(0.01)
+            yield None
+        yield 2
+
+    stream = behind(abs, items())
+
+    assert next(stream) == 1
+    assert len(made) < 200
+    assert list(stream) == [2]

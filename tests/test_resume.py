@@ -501,7 +501,7 @@ def test_twenty_kills_lose_and_double_nothing(output, tmp_path, monkeypatch):
             before = len(lines())
             while len(lines()) < min(before + 1 + kill % 2, 38) and run.poll() is None:
                 time.sleep(0.001)
-            time.sleep(chance.uniform(0, 0.1))
+            time.sleep(chance.uniform(0, 0.01))
             run.kill()
         num_done.append(len(lines()))
     after = subprocess.run(

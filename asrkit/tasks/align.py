@@ -182,7 +182,7 @@ def align_stream(
         return replace(alignment, transcript=transcript, envelope=heard)
 
     scored = chunking.map_inputs(run, audios(), on_progress=on_progress)
-    pairs = ((texts.popleft(), result) for result in scored)
+    pairs = ((texts.popleft(), result) if result else None for result in scored)
     return behind(finish, pairs, num_threads=num_free_threads(recognizer.model))
 
 

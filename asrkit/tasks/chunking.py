@@ -160,7 +160,7 @@ class Chunking:
         inputs: Iterable[AudioInput | Audio | FailedInput],
         *,
         on_progress: Callable[[float], None] | None = None,
-    ) -> Iterator[tuple[AudioInput | Audio, list[ResultT], int] | FailedInput]:
+    ) -> Iterator[tuple[AudioInput | Audio, list[ResultT], int] | FailedInput | None]:
         """Apply `run` to batches of chunks of all inputs, and gather what belongs together.
 
         Args:
@@ -171,7 +171,7 @@ class Chunking:
 
         Yields:
             In the order of the inputs: the input, the results of its chunks in time order, and
-            how many samples it has; or why it failed.
+            how many samples it has; or why it failed. None after each chunk of one that goes on.
         """
 
         def prepare(piece: Piece) -> tuple[Chunk, NDArray[np.float32]]:
@@ -200,6 +200,7 @@ class Chunking:
             if result is not None:
                 parts.append(result[0])
                 num_samples += result[1]
+                yield None
                 continue
             if isinstance(piece.item, FailedInput):
                 yield piece.item

@@ -190,6 +190,8 @@ def classify_stream(
         ]
 
     for result in chunking.map_inputs(run, inputs, on_progress=on_progress):
+        if result is None:
+            continue
         if isinstance(result, FailedInput):
             yield result
             continue

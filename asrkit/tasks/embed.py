@@ -133,6 +133,8 @@ def embed_stream(
     seconds_per_frame = chunking.samples_per_frame / chunking.sample_rate
     run = partial(source.run, chunking)
     for result in chunking.map_inputs(run, inputs, on_progress=on_progress):
+        if result is None:
+            continue
         if isinstance(result, FailedInput):
             yield result
             continue

@@ -195,9 +195,7 @@ def _recognize(
             for scores in chunking.score(recognizer, chunks, values)
         ]
 
-    def decode(
-        result: tuple[AudioInput | Audio, list[Any], int] | FailedInput,
-    ) -> Transcript | FailedInput:
+    def decode(result: Any) -> Transcript | FailedInput:
         if isinstance(result, FailedInput):
             return result
         item, parts, num_samples = result
@@ -210,7 +208,7 @@ def _recognize(
 
     scored = chunking.map_inputs(run, inputs, on_progress=on_progress)
     if decoding.name == "greedy":  # takes no time, and its results need not wait for a batch
-        return (decode(result) for result in scored)
+        return (decode(result) for result in scored if result is not None)
     return behind(decode, scored, num_threads=num_free_threads(recognizer.model))
 
 
