@@ -74,9 +74,9 @@ class Console:
     seconds_done: float = 0.0
     num_done: int = 0
     num_failed: int = 0
+    num_skipped: int = 0
     _num_inputs: int = 0
     _total_seconds: float | None = None
-    num_skipped: int = 0
     _started: float = field(default_factory=time.monotonic)
     _meter: Bar | StageBar | JsonLines | None = None
     _log: LogFile | None = None

@@ -9,7 +9,7 @@ Shapes: B batch, T samples, F frames, D width, V vocabulary, L tokens, N classes
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar
 
 import torch
@@ -139,7 +139,7 @@ class FeatureHead(Head):
     def encode(
         self, values: Tensor, lengths: Tensor | None, *, output_hidden_states: bool
     ) -> tuple[Tensor, EncoderOutput]:
-        """The features (B, F, D) that the head reads, and all that the base model gives.
+        """The features (B, F, D) that the head reads, and what the base model gives.
 
         PARITY: for stable models the last state counts after the final layer norm, as in s3prl and
         in transformers up to 5.8; 5.23 takes it before that norm.
@@ -157,7 +157,7 @@ class FeatureHead(Head):
         features = torch.zeros_like(encoded.hidden_states[0])
         for weight, state in zip(weights, encoded.hidden_states, strict=True):
             features = features + weight * state
-        return features, encoded
+        return features, encoded if output_hidden_states else replace(encoded, hidden_states=None)
 
 
 class ForSequenceClassification(FeatureHead):
@@ -201,8 +201,7 @@ class ForSequenceClassification(FeatureHead):
         mean = (total / encoded.lengths[:, None]).to(projected.dtype)
         logits = self.classifier(mean)
         loss = None if labels is None else self._loss(logits.float(), labels)
-        states = encoded.hidden_states if output_hidden_states else None
-        return HeadOutput(logits, encoded.lengths, states, loss)
+        return HeadOutput(logits, encoded.lengths, encoded.hidden_states, loss)
 
     def _loss(self, logits: Tensor, labels: Tensor) -> Tensor:
         # PARITY: the reference takes the cross-entropy whatever problem_type says.
@@ -251,8 +250,7 @@ class ForAudioFrameClassification(FeatureHead):
             if mask is not None:
                 classes = classes.masked_fill(~mask, -100)
             loss = F.cross_entropy(logits.float().flatten(0, 1), classes.flatten())
-        states = encoded.hidden_states if output_hidden_states else None
-        return HeadOutput(logits, encoded.lengths, states, loss)
+        return HeadOutput(logits, encoded.lengths, encoded.hidden_states, loss)
 
 
 class TDNNLayer(nn.Module):
@@ -373,8 +371,9 @@ class ForXVector(FeatureHead):
         if labels is not None:
             _check_classes(labels, self.config.num_labels)
             loss = self.objective(logits, labels.flatten())
-        states = encoded.hidden_states if output_hidden_states else None
-        return XVectorOutput(logits, encoded.lengths, states, loss, embeddings=embeddings)
+        return XVectorOutput(
+            logits, encoded.lengths, encoded.hidden_states, loss, embeddings=embeddings
+        )
 
     def _num_pooled(self, lengths: Tensor, num_frames: int, *, is_masked: bool) -> list[int]:
         """Frames of each item that the statistics run over.

@@ -23,6 +23,7 @@ import torch
 from torch import Tensor, nn
 
 from asrkit.errors import CheckpointError
+from asrkit.models.kernels import Derived
 
 # The layers of transformers, by far most of a model. What else there is stays as it is:
 # convolutions, norms, heads, the adapters of languages, and embeddings.
@@ -130,13 +131,14 @@ class Int8Linear(nn.Module):
         self.weight = nn.Parameter(weight, requires_grad=False)
         self.weight_scale = nn.Parameter(weight_scale, requires_grad=False)
         self.bias = nn.Parameter(bias, requires_grad=False)
+        self._sums: Derived[Tensor] = Derived()
 
     @torch.no_grad()
     def forward(self, x: Tensor) -> Tensor:
         """(..., D) to (..., O)."""
         rows = x.reshape(-1, x.shape[-1])
         out = x.new_empty(len(rows), len(self.weight))
-        sums = torch._int_mm(self.weight, self.weight.new_ones(x.shape[-1], 1)).float()  # (O, 1)
+        sums = self._sums.get([self.weight], lambda: self.weight.sum(-1).float())  # (O,)
         for block, target in zip(torch.split(rows, _BLOCK), torch.split(out, _BLOCK), strict=True):
             low = block.amin(-1, keepdim=True).float()  # (R, 1)
             high = block.amax(-1, keepdim=True).float()
@@ -144,7 +146,7 @@ class Int8Linear(nn.Module):
             scale = ((high - low) / 254 + _PRECISION * middle.abs()).clamp_(min=_SMALLEST)
             codes = (block.float() - middle).mul_(1 / scale).round_().to(torch.int8)
             product = torch._int_mm(codes, self.weight.t()).float()
-            product.mul_(scale).addcmul_(middle, sums.t())
+            product.mul_(scale).addcmul_(middle, sums)
             target.copy_(product.mul_(self.weight_scale.t()).add_(self.bias))
         return out.view(*x.shape[:-1], -1)
 

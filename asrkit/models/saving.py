@@ -97,6 +97,11 @@ def save(tensors: Mapping[str, Tensor], folder: Path, *, shard_size: int | None 
         (folder / f"{_WEIGHTS}.index.json").write_text(text, encoding="utf-8")
 
 
+def write_json(content: Mapping[str, Any], path: Path) -> None:
+    """Write a file of settings as the Hub's are."""
+    path.write_text(json.dumps(content, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
+
+
 def save_file(tensors: Mapping[str, Tensor], path: Path) -> None:
     """Write one safetensors file, which transformers reads too."""
     from safetensors.torch import save_file as write

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import shutil
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -96,7 +93,7 @@ def convert_checkpoint(
         if quantized.is_quantized(config):
             dtype = "int8"
         for name, content in {**source.contents, CONFIG: config}.items():
-            _write_json(folder / name, content)
+            saving.write_json(content, folder / name)
         for name, path in source.files.items():
             (folder / name).parent.mkdir(exist_ok=True)
             shutil.copyfile(path, folder / name)
@@ -168,7 +165,3 @@ def _save_adapters(source: UnsavedCheckpoint, folder: Path, dtype: str | None) -
         if source.adapter_file(language) is not None:
             adapter = saving.cast(source.load_adapter(language), dtype)
             saving.save_file(adapter, folder / f"adapter.{language}.safetensors")
-
-
-def _write_json(path: Path, content: Mapping[str, Any]) -> None:
-    path.write_text(json.dumps(content, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import json
 import shutil
 import zlib
 from collections.abc import Callable, Iterator, Sequence
@@ -22,6 +21,7 @@ from asrkit.ctc.estimate import ARPA_NAME, MARKERS, Estimate, Progress, write_ar
 from asrkit.ctc.lm import LanguageModel
 from asrkit.errors import CheckpointError, InputError, MissingExtraError, UsageError
 from asrkit.inputs import FailedInput
+from asrkit.models import saving
 from asrkit.options import ConvertLmOptions
 from asrkit.outputs import open_folder
 from asrkit.spelling import GAP, Speller
@@ -327,5 +327,4 @@ def _copy_model(recognizer: Recognizer, folder: Path) -> None:
         shutil.copyfile(recognizer.directory / name, folder / name)
     if (folder / _PREPROCESSOR).is_file():
         content = checkpoint.read_json(_PREPROCESSOR) | {"processor_class": _PROCESSOR}
-        text = json.dumps(content, ensure_ascii=False, indent=2) + "\n"
-        (folder / _PREPROCESSOR).write_text(text, encoding="utf-8")
+        saving.write_json(content, folder / _PREPROCESSOR)

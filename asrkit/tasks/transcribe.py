@@ -195,7 +195,9 @@ def _recognize(
             for scores in chunking.score(recognizer, chunks, values)
         ]
 
-    def decode(result: Any) -> Transcript | FailedInput:
+    def decode(
+        result: tuple[AudioInput | Audio, list[Any], int] | FailedInput,
+    ) -> Transcript | FailedInput:
         if isinstance(result, FailedInput):
             return result
         item, parts, num_samples = result
@@ -209,7 +211,8 @@ def _recognize(
     scored = chunking.map_inputs(run, inputs, on_progress=on_progress)
     if decoding.name == "greedy":  # takes no time, and its results need not wait for a batch
         return (decode(result) for result in scored if result is not None)
-    return behind(decode, scored, num_threads=num_free_threads(recognizer.model))
+    num_threads = num_free_threads(recognizer.model)
+    return behind(decode, scored, num_threads=num_threads)  # type: ignore[arg-type]  # mypy: object
 
 
 def save_emissions(

@@ -127,7 +127,7 @@ def _write_ctranslate2(folder: Path, model: Any) -> None:
     from ctranslate2.converters import TransformersConverter
 
     if model.config.model_type != "wav2vec2" or model.config.feat_extract_norm != "layer":
-        raise NotImplementedError("its converter knows Wav2Vec2 with layer norm only")
+        raise ValueError("its converter knows Wav2Vec2 with layer norm only")
     TransformersConverter(str(folder)).convert(str(folder / "ctranslate2"), force=True)
 
 
