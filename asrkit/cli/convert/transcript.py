@@ -102,9 +102,10 @@ def transcript(
 ) -> int:
     """Convert transcripts and subtitles, and move or reshape them on the way.
 
-    All formats but txt have times to give. A file may hold several recordings (jsonl, ctm, rttm,
-    and tables with a column id): each is written to -o DIR/ as a file called by its id, or all to
-    one place in a format that holds many.
+    All formats but txt have times to give. A file may hold several recordings
+    (jsonl, ctm, rttm, and tables with a column id): each is written to
+    -o DIR/ as a file called by its id, or all to one place in a format that
+    holds many.
 
     Examples:
       asrkit convert transcript talk.json -o talk.srt
