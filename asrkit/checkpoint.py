@@ -13,7 +13,7 @@ import json
 import logging
 import os
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection
 from contextlib import suppress
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from asrkit import safe_pickle
-from asrkit.errors import CheckpointError, OfflineError, UsageError
+from asrkit.errors import CheckpointError, OfflineError, UsageError, listed
 from asrkit.suggest import did_you_mean
 from asrkit.text import languages_of, nearest_languages
 
@@ -60,7 +60,6 @@ _WEIGHTS = (
 _INDEX_SUFFIX = ".index.json"
 
 _MAX_JSON_BYTES = 50_000_000
-_MAX_NAMES_SHOWN = 3
 _HUB_ID = re.compile(r"\w[\w.-]*/[\w.-]+", re.ASCII)
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _DISK_ERRORS = (errno.ENOSPC, errno.EROFS, getattr(errno, "EDQUOT", errno.ENOSPC))
@@ -141,7 +140,7 @@ class Checkpoint:
             content = self._load_file(shard)
             if absent := [name for name in names if name not in content]:
                 raise CheckpointError(
-                    f"{self.directory / shard}: lacks {_shown(absent)}, listed in {weights}"
+                    f"{self.directory / shard}: lacks {listed(absent)}, listed in {weights}"
                 )
             tensors.update({name: content[name] for name in names})
         return tensors
@@ -252,7 +251,7 @@ class Checkpoint:
     def _missing(self, name: str) -> CheckpointError:
         found = sorted(path.name for path in self.directory.iterdir() if path.is_file())
         return CheckpointError(
-            f"{self.id}: no {name} in {self.directory}, which holds {_shown(found) or 'no files'}"
+            f"{self.id}: no {name} in {self.directory}, which holds {listed(found) or 'no files'}"
         )
 
 
@@ -328,97 +327,6 @@ def resolve(
         language,
         Path(cache_dir).expanduser() if cache_dir is not None else None,
     ).resolve(offline=offline)
-
-
-def fill_module(
-    module: torch.nn.Module,
-    tensors: Mapping[str, torch.Tensor],
-    *,
-    source: str,
-    tolerate_missing: Iterable[str] = (),
-    tolerate_unexpected: Iterable[str] = (),
-) -> None:
-    """Give every parameter and persistent buffer of a module its value, strictly.
-
-    Values take the dtype and device of what they replace (a module on the meta device goes to the
-    CPU), and share memory with `tensors` where nothing needs converting. Parameters that the module
-    ties need a value under each of their names, and come apart.
-
-    Args:
-        module: what to fill, in place.
-        tensors: values by the module's own names.
-        source: where the tensors came from, for messages.
-        tolerate_missing: patterns (`*.num_batches_tracked`) of names that may have no value; they
-            keep what the module holds, zeros if it is on the meta device.
-        tolerate_unexpected: patterns of names that are ignored if the module has no such name.
-
-    Raises:
-        CheckpointError: a name is missing or unexpected, or a shape or kind of number differs.
-        RuntimeError: a buffer that is not persistent is on the meta device: no file can fill it.
-    """
-    import torch
-
-    expected = module.state_dict()
-    check_tensors(
-        tensors,
-        expected,
-        source=source,
-        tolerate_missing=tolerate_missing,
-        tolerate_unexpected=tolerate_unexpected,
-    )
-    values = {}
-    for name, old in expected.items():
-        device = torch.device("cpu") if old.is_meta else old.device
-        if name in tensors:
-            values[name] = tensors[name].to(dtype=old.dtype, device=device).contiguous()
-        else:
-            values[name] = torch.zeros_like(old, device=device) if old.is_meta else old
-    module.load_state_dict(values, strict=True, assign=True)
-    empty = [name for name, buffer in module.named_buffers() if buffer.is_meta]
-    if empty:
-        raise RuntimeError(f"buffers that no checkpoint can fill: {_shown(empty)}")
-
-
-def check_tensors(
-    tensors: Mapping[str, torch.Tensor],
-    expected: Mapping[str, torch.Tensor],
-    *,
-    source: str,
-    tolerate_missing: Iterable[str] = (),
-    tolerate_unexpected: Iterable[str] = (),
-) -> None:
-    """Hold that tensors have the names, shapes and kinds of numbers that are expected.
-
-    Args:
-        tensors: what was found.
-        expected: what the model has, by the same names.
-        source: where the tensors came from, for messages.
-        tolerate_missing: as in `fill_module`.
-        tolerate_unexpected: as in `fill_module`.
-
-    Raises:
-        CheckpointError: a name is missing or unexpected, or a shape or kind of number differs.
-    """
-    missing = _unmatched(expected.keys() - tensors.keys(), tolerate_missing)
-    if missing:
-        raise CheckpointError(
-            f"{source}: {len(missing)} of {len(expected)} tensors are missing: {_shown(missing)}"
-        )
-    unexpected = _unmatched(tensors.keys() - expected.keys(), tolerate_unexpected)
-    if unexpected:
-        raise CheckpointError(
-            f"{source}: {len(unexpected)} of {len(tensors)} tensors have no place in the model: "
-            f"{_shown(unexpected)}"
-        )
-    if different := [
-        f"{name} is {_described(tensors[name])}, expected {_described(value)}"
-        for name, value in sorted(expected.items())
-        if name in tensors and not _fits(tensors[name], value)
-    ]:
-        raise CheckpointError(
-            f"{source}: {len(different)} of {len(expected)} tensors do not fit: "
-            f"{_shown(different, '; ')}"
-        )
 
 
 @dataclass(frozen=True)
@@ -525,7 +433,7 @@ class _Repository:
         if CONFIG not in available or weights is None:
             lacks = CONFIG if CONFIG not in available else "safetensors or PyTorch weights"
             raise CheckpointError(
-                f"{self}: the repository has no {lacks}; it holds {_shown(sorted(available))}"
+                f"{self}: the repository has no {lacks}; it holds {listed(sorted(available))}"
             )
         fetch = partial(api.hf_hub_download, self.id, cache_dir=self.cache_dir)
         adapters = _adapter_names(self.language) if self.language is not None else ()
@@ -682,28 +590,7 @@ def _load_pickle(path: Path) -> dict[str, torch.Tensor]:
     other = [name for name, value in content.items() if not isinstance(value, torch.Tensor)]
     if other or not all(isinstance(name, str) for name in content):
         raise CheckpointError(
-            f"{path}: {_shown([repr(name) for name in other or content])} is not a named tensor",
+            f"{path}: {listed([repr(name) for name in other or content])} is not a named tensor",
             hint="a training checkpoint: save only the dict of tensors inside it",
         )
     return content
-
-
-def _fits(found: torch.Tensor, expected: torch.Tensor) -> bool:
-    both_float = found.is_floating_point() and expected.is_floating_point()
-    same_kind = both_float or found.dtype == expected.dtype
-    return found.shape == expected.shape and same_kind
-
-
-def _described(tensor: torch.Tensor) -> str:
-    return f"{str(tensor.dtype).removeprefix('torch.')} {tuple(tensor.shape)}"
-
-
-def _unmatched(names: Iterable[str], patterns: Iterable[str]) -> list[str]:
-    patterns = tuple(patterns)
-    return sorted(n for n in names if not any(fnmatchcase(n, pattern) for pattern in patterns))
-
-
-def _shown(items: Collection[str], separator: str = ", ") -> str:
-    shown = separator.join(list(items)[:_MAX_NAMES_SHOWN])
-    more = len(items) - _MAX_NAMES_SHOWN
-    return f"{shown}{separator}and {more} more" if more > 0 else shown

@@ -19,6 +19,7 @@ input failed ends with `ExitCode.NOTHING_DONE`.
 from __future__ import annotations
 
 import copyreg
+from collections.abc import Iterable
 from enum import IntEnum
 from typing import TYPE_CHECKING
 
@@ -121,3 +122,11 @@ class OfflineError(CheckpointError):
     """Not in the cache, and the network is not to be used."""
 
     exit_code = ExitCode.OFFLINE
+
+
+def listed(names: Iterable[str], separator: str = ", ") -> str:
+    """Names in a message: the first three, and how many more there are."""
+    shown = list(names)
+    if len(shown) > 3:
+        shown[3:] = [f"and {len(shown) - 3} more"]
+    return separator.join(shown)

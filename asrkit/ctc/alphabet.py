@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from asrkit.errors import CheckpointError
+from asrkit.errors import CheckpointError, listed
 
 BLANK = ""
 SPACE = " "
@@ -26,7 +26,6 @@ _KEYS = {"labels", "is_bpe"}
 _SPECIAL = re.compile(r"^[<\[].+[>\]]$")
 _BLANK_PATTERN = re.compile(r"^[<\[]pad[>\]]$", re.IGNORECASE)
 _UNKNOWN_PATTERN = re.compile(r"^[<\[]unk[>\]]$", re.IGNORECASE)
-_MAX_SHOWN = 5
 
 
 @dataclass(frozen=True)
@@ -67,7 +66,9 @@ class Alphabet:
         labels = list(labels)
         repeated = sorted({label for label in labels if labels.count(label) > 1})
         if repeated:
-            raise CheckpointError(f"labels: {_shown(repeated)} more than once, expected once")
+            raise CheckpointError(
+                f"labels: {listed(map(repr, repeated))} more than once, expected once"
+            )
         if is_bpe is None:
             is_bpe = any(label.startswith(("##", BOUNDARY)) for label in labels)
         if is_bpe and any(SPACE in label for label in labels):
@@ -164,7 +165,7 @@ class Alphabet:
         missing = sorted(set(other.labels) - set(self.labels))
         if missing:
             raise CheckpointError(
-                f"{FILE_NAME}: {_shown(missing)} of the vocabulary not among its "
+                f"{FILE_NAME}: {listed(map(repr, missing))} of the vocabulary not among its "
                 f"{len(self.labels)} labels",
                 hint="the language model was built for another vocabulary",
             )
@@ -181,9 +182,3 @@ def _boundary_style(token: str) -> str:
 
 def _has_surrogate(label: str) -> bool:
     return any("\ud800" <= character <= "\udfff" for character in label)
-
-
-def _shown(labels: Collection[str]) -> str:
-    shown = ", ".join(repr(label) for label in list(labels)[:_MAX_SHOWN])
-    more = len(labels) - _MAX_SHOWN
-    return f"{shown} and {more} more" if more > 0 else shown

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from asrkit.checkpoint import Checkpoint, check_tensors
+from asrkit.checkpoint import Checkpoint
 from asrkit.errors import UsageError
+from asrkit.models.filling import check_tensors
 from asrkit.models.layers import conv_length, valid_mask
 
 if TYPE_CHECKING:

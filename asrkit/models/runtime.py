@@ -16,10 +16,11 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from asrkit import seq2seq
-from asrkit.checkpoint import Checkpoint, fill_module, resolve
+from asrkit.checkpoint import Checkpoint, resolve
 from asrkit.errors import AsrkitError, CheckpointError, UsageError
 from asrkit.models import FAMILIES, quantized
 from asrkit.models.adapters import check_adapter, load_adapter, with_vocabulary_of
+from asrkit.models.filling import fill_module
 from asrkit.models.kernels import cpu_has
 from asrkit.models.layers import Attention
 from asrkit.models.speech_to_text import EncoderDecoder
