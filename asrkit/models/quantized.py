@@ -23,7 +23,7 @@ import torch
 from torch import Tensor, nn
 
 from asrkit.errors import CheckpointError
-from asrkit.models.kernels import Derived
+from asrkit.models.kernels import Derived, Linear
 
 # The layers of transformers, by far most of a model. What else there is stays as it is:
 # convolutions, norms, heads, the adapters of languages, and embeddings.
@@ -150,10 +150,10 @@ class Int8Linear(nn.Module):
             target.copy_(product.mul_(self.weight_scale.t()).add_(self.bias))
         return out.view(*x.shape[:-1], -1)
 
-    def dequantized(self) -> nn.Linear:
+    def dequantized(self) -> Linear:
         """The layer with its weight as floats."""
         with torch.device("meta"):
-            linear = nn.Linear(self.weight.shape[1], len(self.weight))
+            linear = Linear(self.weight.shape[1], len(self.weight))
         linear.weight = nn.Parameter((self.weight * self.weight_scale).to(self.bias.dtype))
         linear.bias = self.bias
         return linear
