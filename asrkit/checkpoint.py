@@ -9,7 +9,6 @@ are safetensors; `pytorch_model.bin` is read through `safe_pickle`, which runs n
 from __future__ import annotations
 
 import errno
-import json
 import logging
 import os
 import re
@@ -23,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from asrkit import safe_pickle
 from asrkit.errors import CheckpointError, OfflineError, UsageError, listed
+from asrkit.json_files import read_object
 from asrkit.suggest import did_you_mean
 from asrkit.text import languages_of, nearest_languages
 
@@ -59,7 +59,6 @@ _WEIGHTS = (
 )
 _INDEX_SUFFIX = ".index.json"
 
-_MAX_JSON_BYTES = 50_000_000
 _HUB_ID = re.compile(r"\w[\w.-]*/[\w.-]+", re.ASCII)
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _DISK_ERRORS = (errno.ENOSPC, errno.EROFS, getattr(errno, "EDQUOT", errno.ENOSPC))
@@ -107,7 +106,7 @@ class Checkpoint:
         """
         path = self.path(name)
         if path is not None:
-            return read_json_file(path)
+            return read_object(path)
         if required:
             raise self._missing(name)
         return {}
@@ -547,28 +546,6 @@ def _absent(checkpoint: Checkpoint, language: str | None) -> str | None:
     if language is None or language not in languages(checkpoint):
         return None
     return None if checkpoint.adapter_file(language) else _adapter_names(language)[0]
-
-
-def read_json_file(path: Path) -> dict[str, Any]:
-    """Read a JSON object.
-
-    Raises:
-        CheckpointError: unreadable, larger than 50 MB, not UTF-8, not JSON, or not an object.
-    """
-    try:
-        size = path.stat().st_size
-        if size > _MAX_JSON_BYTES:
-            raise CheckpointError(f"{path}: {size} bytes, expected at most {_MAX_JSON_BYTES}")
-        content = json.loads(path.read_bytes().decode("utf-8"))
-    except OSError as error:
-        raise CheckpointError(f"{path}: cannot be read: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise CheckpointError(f"{path}: not UTF-8: {error.reason} at byte {error.start}") from error
-    except (ValueError, RecursionError) as error:
-        raise CheckpointError(f"{path}: not JSON: {error}") from error
-    if not isinstance(content, dict):
-        raise CheckpointError(f"{path}: a JSON {type(content).__name__}, expected an object")
-    return content
 
 
 def _load_safetensors(path: Path) -> dict[str, torch.Tensor]:

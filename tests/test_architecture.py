@@ -16,9 +16,9 @@ ROOT = Path(asrkit.__file__).parent
 # Rooms by floor, lowest first. A room imports from lower floors and from its own.
 FLOORS = (
     {"config", "errors", "options", "suggest", "types"},
-    {"audio", "corpus", "ctc", "decoders", "formats", "frontend", "inputs", "normalize", "outputs"}
-    | {"pauses", "plot", "report", "resume", "safe_pickle", "scoring", "segmentation"}
-    | {"shards", "significance", "spelling", "text", "verification"},
+    {"audio", "corpus", "ctc", "decoders", "formats", "frontend", "inputs", "json_files"}
+    | {"normalize", "outputs", "pauses", "plot", "report", "resume", "safe_pickle", "scoring"}
+    | {"segmentation", "shards", "significance", "spelling", "text", "verification"},
     {"checkpoint", "models", "seq2seq"},
     {"batch", "tasks"},
     {"cli"},

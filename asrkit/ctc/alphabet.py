@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from asrkit.errors import CheckpointError, listed
+from asrkit.json_files import read_object
 
 BLANK = ""
 SPACE = " "
@@ -22,7 +23,7 @@ BOUNDARY = "▁"  # of a word, in a BPE alphabet
 FILE_NAME = "alphabet.json"
 _UNKNOWN = "⁇"
 _UNKNOWN_BPE = "▁⁇▁"
-_KEYS = {"labels", "is_bpe"}
+_KEYS = ("labels", "is_bpe")
 _SPECIAL = re.compile(r"^[<\[].+[>\]]$")
 _BLANK_PATTERN = re.compile(r"^[<\[]pad[>\]]$", re.IGNORECASE)
 _UNKNOWN_PATTERN = re.compile(r"^[<\[]unk[>\]]$", re.IGNORECASE)
@@ -125,15 +126,7 @@ class Alphabet:
         Raises:
             CheckpointError: unreadable, or not {"labels": [...], "is_bpe": ...} exactly.
         """
-        try:
-            content = json.loads(path.read_text(encoding="utf-8"))
-        except OSError as error:
-            raise CheckpointError(f"{path}: cannot be read: {error.strerror}") from error
-        except (ValueError, RecursionError) as error:
-            raise CheckpointError(f"{path}: not JSON: {error}") from error
-        found = sorted(content) if isinstance(content, dict) else type(content).__name__
-        if not isinstance(content, dict) or set(content) != _KEYS:
-            raise CheckpointError(f"{path}: found {found}, expected the keys {sorted(_KEYS)}")
+        content = read_object(path, keys=_KEYS)
         labels, is_bpe = content["labels"], content["is_bpe"]
         if not isinstance(labels, list) or not all(isinstance(label, str) for label in labels):
             raise CheckpointError(f"{path}: labels is not a list of strings")

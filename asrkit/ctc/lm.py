@@ -18,6 +18,7 @@ from typing import Any, Protocol
 
 from asrkit.ctc.arpa import ArpaModel
 from asrkit.errors import CheckpointError, MissingExtraError, UsageError
+from asrkit.json_files import read_object
 
 DIRECTORY = "language_model"
 ENGINES = ("auto", "native", "kenlm", "python")
@@ -258,15 +259,7 @@ def _known(unigrams: Collection[str], ngrams: NgramModel) -> frozenset[str]:
 
 
 def _read_attrs(path: Path) -> dict[str, Any]:
-    try:
-        attrs = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise CheckpointError(f"{path}: cannot be read: {error.strerror}") from error
-    except (ValueError, RecursionError) as error:
-        raise CheckpointError(f"{path}: not JSON: {error}") from error
-    if not isinstance(attrs, dict) or set(attrs) != set(_KEYS):
-        found = sorted(attrs) if isinstance(attrs, dict) else type(attrs).__name__
-        raise CheckpointError(f"{path}: found {found}, expected the keys {sorted(_KEYS)}")
+    attrs = read_object(path, keys=_KEYS)
     for key, value in attrs.items():
         expected = bool if key == "score_boundary" else (int, float)
         is_other = not isinstance(value, expected) or isinstance(value, bool) != (expected is bool)

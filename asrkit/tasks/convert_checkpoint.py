@@ -10,9 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asrkit.audio import read_audio
-from asrkit.checkpoint import CONFIG, Checkpoint, languages, read_json_file
+from asrkit.checkpoint import CONFIG, Checkpoint, languages
 from asrkit.errors import UsageError
 from asrkit.frontend import frontend_from_dict
+from asrkit.json_files import read_object
 from asrkit.models import quantized, saving
 from asrkit.models.originals import read_original
 from asrkit.models.originals.layout import Companions, UnsavedCheckpoint
@@ -145,7 +146,7 @@ def _companions(path: Path, model: ModelOptions, options: ConvertOptions) -> Com
         Path(options.dictionary) if options.dictionary else None,
         Path(options.sentencepiece) if options.sentencepiece else None,
         base or None,
-        read_json_file(Path(options.config)) if options.config else {},
+        read_object(Path(options.config)) if options.config else {},
     )
 
 
