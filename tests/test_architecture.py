@@ -78,6 +78,21 @@ def test_only_the_model_rooms_import_torch(path):
     assert not has_torch or room_of(path) in TORCH_ROOMS
 
 
+def test_only_the_clock_multiplies_or_divides_frames_and_rates():
+    """I3."""
+    rates = {"samples_per_frame", "sample_rate"}
+
+    homes = {
+        str(path.relative_to(ROOT))
+        for path in SOURCES
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.BinOp)
+        and rates <= {part.attr for part in ast.walk(node) if isinstance(part, ast.Attribute)}
+    }
+
+    assert homes == {"ctc/emissions.py"}
+
+
 @pytest.mark.parametrize(
     "arguments",
     [

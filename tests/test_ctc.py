@@ -202,6 +202,7 @@ def test_a_frame_of_the_published_models_is_20_ms():
     clock = FrameClock(samples_per_frame=320, sample_rate=16_000, offset=1.5)
 
     assert [clock.seconds(frame) for frame in (0, 1, 50)] == [1.5, 1.52, 2.5]
+    assert [clock.frame(seconds) for seconds in (1.5, 2.5)] == [0, 50]
 
 
 def test_no_time_is_later_than_the_end():

@@ -15,7 +15,7 @@ _DECIMALS = 3  # of a second in results, the precision of subtitles; frames are 
 
 @dataclass(frozen=True)
 class FrameClock:
-    """Turns frames into seconds. Nothing else does.
+    """Turns frames into seconds, and back. Nothing else does.
 
     Attributes:
         samples_per_frame: samples from one frame to the next; an integer for every model.
@@ -28,6 +28,15 @@ class FrameClock:
     sample_rate: int
     offset: float = 0.0
     end: float = float("inf")
+
+    @property
+    def frames_per_second(self) -> float:
+        """How many frames begin in a second."""
+        return self.sample_rate / self.samples_per_frame
+
+    def frame(self, seconds: float) -> float:
+        """Where among the frames a time in the file is; the way back from `seconds`."""
+        return (seconds - self.offset) * self.frames_per_second
 
     def seconds(self, frame: float) -> float:
         """When a frame begins, in seconds from the beginning of the file, rounded to 1 ms."""

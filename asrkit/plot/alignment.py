@@ -134,9 +134,8 @@ def _word_boxes(
     transcript: Transcript, emissions: Emissions, top: int, map_top: int
 ) -> Iterator[str]:
     clock = emissions.clock
-    per_second = clock.sample_rate / clock.samples_per_frame
     for word in _words(transcript):
-        start, end = ((time - clock.offset) * per_second for time in (word.start, word.end))
+        start, end = clock.frame(word.start), clock.frame(word.end)
         x, width = _x(start), max(2.0, round((end - start) * _FRAME, 1))
         hint = f"{word.text} · {word.start:.2f} to {word.end:.2f} s · score {word.score:.2f}"
         edge = "#b00020" if not word.ok else "#889"
@@ -165,10 +164,9 @@ def _color(word: Word) -> str:
 
 def _axis(emissions: Emissions, num_frames: int, top: int) -> Iterator[str]:
     clock = emissions.clock
-    per_second = clock.sample_rate / clock.samples_per_frame
     first = int(np.ceil(clock.offset))
-    for second in range(first, int(clock.offset + num_frames / per_second) + 1):
-        x = _x((second - clock.offset) * per_second)
+    for second in range(first, int(clock.seconds(num_frames)) + 1):
+        x = _x(clock.frame(second))
         yield (
             f"<path d='M{x} {top - 8}v6' stroke='#333'/>"
             f"<text x='{x}' y='{top + 10}' font-size='10' text-anchor='middle' fill='#333'>"

@@ -312,7 +312,6 @@ class _Timing:
     ) -> None:
         self._words = [word for words in script.words for word in words]
         self._star = columns[STAR]
-        self._num_frames = num_frames
         self._spans: dict[int, list[TokenSpan]] = {}
         for span, owner in zip(spans, owners, strict=True):
             if owner >= 0:
@@ -416,7 +415,7 @@ def _with_tails(
     timed: Sequence[_TimedWord], clock: FrameClock, tail: float, num_frames: int
 ) -> Iterator[_TimedWord]:
     """Words of letters with the sound after their last spike, up to the next word."""
-    tail_frames = tail * clock.sample_rate / clock.samples_per_frame
+    tail_frames = tail * clock.frames_per_second
     starts = [item.start for item in timed[1:]]
     for item, following in zip(timed, [*starts, num_frames], strict=True):
         if item.pieces and item.word.tokens[-1] != STAR:

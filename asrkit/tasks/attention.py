@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from asrkit.audio import read_audio
-from asrkit.ctc import BestPath, Emissions, collapse
+from asrkit.ctc import BestPath, Emissions, FrameClock, collapse
 from asrkit.errors import AudioError
 from asrkit.models.runtime import attention_maps, build_model
 from asrkit.options import DecodingOptions, ModelOptions, TranscribeOptions
@@ -49,12 +49,11 @@ def attention_page(path: str, options: ModelOptions) -> str:
             hint="cut a part out of it",
         )
     maps = attention_maps(model, frontend(audio.samples))
-    config = model.config
-    duration = maps.shape[-1] * config.samples_per_frame / frontend.sample_rate
+    clock = FrameClock(model.config.samples_per_frame, frontend.sample_rate)
     return draw_attention(
         maps,
         title=f"Attention of {checkpoint.id} on {Path(path).name}",
-        duration=duration,
+        duration=clock.seconds(maps.shape[-1]),
         below=_emissions(recognizer, audio) if recognizer else "",
     )
 

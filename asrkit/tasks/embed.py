@@ -130,7 +130,6 @@ def embed_stream(
         left=options.context,
         right=0.0 if is_voice else options.context,
     )
-    seconds_per_frame = chunking.samples_per_frame / chunking.sample_rate
     run = partial(source.run, chunking)
     for result in chunking.map_inputs(run, inputs, on_progress=on_progress):
         if result is None:
@@ -152,13 +151,14 @@ def embed_stream(
         if options.normalize:
             lengths = np.linalg.norm(vector, axis=-1, keepdims=True)
             vector = vector / np.where(lengths > 0, lengths, 1.0)
+        frames_per_second = chunking.clock(item, num_samples).frames_per_second
         yield Embedding(
             source=item.source,
             duration=round(num_samples / chunking.sample_rate, 3),
             vector=vector.astype(np.float32),
             id=item.id,
             offset=item.offset,
-            seconds_per_frame=seconds_per_frame if options.pool == "none" else None,
+            seconds_per_frame=1 / frames_per_second if options.pool == "none" else None,
             model=embedder.info,
             options=options.in_results(),
         )

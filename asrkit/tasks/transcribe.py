@@ -240,7 +240,7 @@ def save_emissions(
         "id": item.id or item.source,
         "offset": clock.offset,
         "duration": round(clock.end - clock.offset, 3),
-        "frames_per_second": clock.sample_rate / clock.samples_per_frame,
+        "frames_per_second": clock.frames_per_second,
         "samples_per_frame": clock.samples_per_frame,
         "sample_rate": clock.sample_rate,
         "blank": recognizer.vocabulary.blank,
