@@ -13,6 +13,7 @@ import pytest
 import asrkit
 from asrkit.errors import AsrkitError, InputError, UsageError
 from asrkit.formats.utterances import Utterance
+from asrkit.options import TableOptions
 from asrkit.scoring import Counts
 from tests.test_scoring import corpus
 
@@ -205,6 +206,7 @@ def test_a_baseline_that_is_none_is_an_error(tmp_path, content):
         (["a"], ["a"], {"missing": "no"}, "missing 'no' is not one of"),
         (["a"], ["a"], {"confidence": 100}, "a confidence of 100 % is not between"),
         (["a"], ["a"], {"wrong": 1}, "evaluate has no option wrong"),
+        (["a"], ["a"], {"texts": TableOptions(), "ids": "middle"}, "ids 'middle' is not one of"),
         (["a"], ["a"], {"bootstrap": -1}, "must not be below 0"),
         (["a"], ["a"], {"ids": "middle"}, "ids 'middle' is not one of"),
     ],

@@ -241,8 +241,32 @@ def test_python_call_raises_what_is_wrong(tmp_path):
 
     with pytest.raises(AudioError, match=r"nothing\.wav"):
         asrkit.transcribe("nothing.wav", str(folder))
-    with pytest.raises(UsageError, match="beam_size"):
-        asrkit.transcribe("nothing.wav", str(folder), beam_size=3)
+
+
+@pytest.mark.parametrize(
+    ("call", "wrong", "meant"),
+    [
+        (asrkit.transcribe, "batchsize", "batch_size"),
+        (asrkit.transcribe, "decoder", "decoding=asrkit.options.DecodingOptions(decoder=...)"),
+        (
+            asrkit.transcribe,
+            "beamwidth",
+            "decoding=asrkit.options.DecodingOptions(beam_width=...) or "
+            "generation=asrkit.options.GenerationOptions(beam_width=...)",
+        ),
+        (asrkit.translate, "generations", "generation"),
+        (asrkit.align, "devise", "device"),
+        (asrkit.classify, "topk", "top_k"),
+        (asrkit.embed, "layers", "layer"),
+        (asrkit.evaluate, "normaliser", "normalizer"),
+        (asrkit.evaluate, "refcolumn", "ref_column"),
+    ],
+)
+def test_keyword_that_is_no_option_is_answered_with_the_one_that_is_meant(call, wrong, meant):
+    with pytest.raises(UsageError, match=f"{call.__name__} has no option {wrong}") as caught:
+        call("a.wav", "b", **{wrong: 3})
+
+    assert caught.value.hint == f"did you mean {meant}?"
 
 
 @pytest.mark.parametrize("num_samples", [1, 100, 399, 400, 401])

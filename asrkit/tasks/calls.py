@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
-from dataclasses import fields
+from dataclasses import fields, is_dataclass
 from typing import Any, TypeVar
 
 from asrkit.errors import UsageError
 from asrkit.inputs import FailedInput
 from asrkit.options import ModelOptions
+from asrkit.suggest import nearest
 from asrkit.types import Audio, AudioInput
 
 OptionsT = TypeVar("OptionsT")
@@ -24,12 +25,40 @@ def divide_options(
     Raises:
         UsageError: the command has no such option, or a value cannot work.
     """
-    known = {item.name for item in fields(kind)}  # type: ignore[arg-type]  # all are dataclasses
-    of_model = {item.name for item in fields(ModelOptions)} - {"model"}
-    if unknown := given.keys() - known - of_model:
-        raise UsageError(f"{command} has no option {', '.join(sorted(unknown))}")
-    options = kind(**{name: given[name] for name in given.keys() & known})
-    return options, {name: given[name] for name in given.keys() & of_model}
+    check_names(command, given, kind, ModelOptions)
+    of_model = {name: given[name] for name in given.keys() & names_of(ModelOptions)}
+    return kind(**{name: given[name] for name in given.keys() - of_model}), of_model
+
+
+def check_names(command: str, given: Iterable[str], *kinds: Any) -> None:
+    """Hold that keywords are options.
+
+    Args:
+        command: whose options they are to be.
+        given: the keywords.
+        *kinds: the dataclasses whose fields are its options.
+
+    Raises:
+        UsageError: the command has no such option; the hint says which may be meant.
+    """
+    known = {item.name: item.default_factory for kind in kinds for item in fields(kind)}
+    unknown = sorted(set(given) - known.keys())
+    if not unknown:
+        return
+    ways = {name: [name] for name in known}
+    for name, inner in known.items():
+        if is_dataclass(inner):
+            own = f"{name}={inner.__module__}.{inner.__name__}"
+            for field in names_of(inner) - known.keys():
+                ways.setdefault(field, []).append(f"{own}({field}=...)")
+    meant = nearest(unknown[0], ways)
+    hint = f"did you mean {' or '.join(ways[meant[0]])}?" if meant else None
+    raise UsageError(f"{command} has no option {', '.join(unknown)}", hint=hint)
+
+
+def names_of(kind: Any) -> set[str]:
+    """The fields of a dataclass."""
+    return {item.name for item in fields(kind)}
 
 
 def named_inputs(inputs: Any) -> list[AudioInput | Audio]:

@@ -6,7 +6,7 @@ import json
 import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,7 @@ from asrkit.scoring import (
     split_words,
 )
 from asrkit.significance import error_segments, matched_pairs, paired_bootstrap, rate_interval
+from asrkit.tasks.calls import check_names, names_of
 from asrkit.types import SCHEMA_VERSION
 
 _BLOCK = 1000  # utterances whose alignments are in memory at once
@@ -63,11 +64,9 @@ def evaluate(references: Any, *hypotheses: Any, **options: Any) -> Report:
     """
     if not hypotheses:
         raise UsageError("evaluate needs at least one set of hypotheses")
-    of_tables = {item.name for item in fields(TableOptions)}
-    tables = TableOptions(**{name: options.pop(name) for name in of_tables & options.keys()})
-    unknown = options.keys() - {item.name for item in fields(EvaluateOptions)}
-    if unknown:
-        raise UsageError(f"evaluate has no option {', '.join(sorted(unknown))}")
+    check_names("evaluate", options, EvaluateOptions, TableOptions)
+    of_tables = {name: options.pop(name) for name in names_of(TableOptions) & options.keys()}
+    tables = replace(options.pop("texts", TableOptions()), **of_tables)
     for name in ("normalizer", "by"):
         if isinstance(options.get(name), str):
             options[name] = tuple(options[name].split(","))
