@@ -299,6 +299,51 @@ def test_a_manifest_is_transcribed_first(manifest):
     assert "RTFx" in result.stdout
 
 
+def test_the_decoder_takes_the_options_that_it_takes_elsewhere(manifest):
+    soundfile.write("a.wav", spell("_THE|_HORZE_").samples, RATE, subtype="FLOAT")
+    Path("one.tsv").write_text("audio_filepath\ttext\na.wav\tTHE HORSE\n")
+    Path("words.txt").write_text("the\nhorse\n")
+
+    plain = run("one.tsv", "--model", "some", "-f", "json")
+    mended = run(
+        *("one.tsv", "--model", "some", "-f", "json", "--beam-width", "10", "--lexicon-only"),
+        *("--lexicon", "words.txt", "--hotwords", "horse", "--hotword-weight", "3"),
+    )
+
+    assert json.loads(plain.stdout)["systems"][0]["wer"] == 0.5
+    (system,) = json.loads(mended.stdout)["systems"]
+    assert system["wer"] == 0
+    options = system["options"]["decoding"]
+    assert (options["beam_width"], options["hotword_weight"]) == (10, 3)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--lm-unigrams", "words.txt"], "lm_unigrams without a language model"),
+        (["--decoder", "greedy", "--lexicon", "words.txt"], "greedy decoding has no"),
+    ],
+)
+def test_decoder_options_that_contradict_each_other_load_no_model(manifest, arguments, message):
+    result = run("m.tsv", "--model", "some", *arguments)
+
+    assert (result.exit_code, manifest) == (2, [])
+    assert message in result.stderr
+
+
+def test_the_language_of_a_model_can_be_chosen(monkeypatch, manifest):
+    languages: list[str | None] = []
+
+    def load(options):
+        languages.append(options.language)
+        return spelling_recognizer()
+
+    monkeypatch.setattr(Recognizer, "load", load)
+    run("m.tsv", "--model", "some", "--language", "fra")
+
+    assert languages == ["fra"]
+
+
 def test_a_stopped_run_goes_on(manifest, monkeypatch):
     heard: list[str] = []
     real = Recognizer.log_probs

@@ -162,12 +162,30 @@ Decoder = Annotated[
         rich_help_panel=_DECODING,
     ),
 ]
+BeamWidth = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        metavar="N",
+        help="Texts kept after each frame, or token of an encoder-decoder.",
+        show_default="100, or the encoder-decoder's own",
+        rich_help_panel=_DECODING,
+    ),
+]
 Lm = Annotated[
     str | None,
     typer.Option(
         metavar="PATH",
         help="Language model: .arpa or KenLM .bin file, or language_model folder.",
         show_default="the model's own",
+        rich_help_panel=_DECODING,
+    ),
+]
+LmUnigrams = Annotated[
+    str | None,
+    typer.Option(
+        metavar="FILE",
+        help="Words to trust in --lm, one a line.",
         rich_help_panel=_DECODING,
     ),
 ]
@@ -198,12 +216,35 @@ LmBeta = Annotated[
         rich_help_panel=_DECODING,
     ),
 ]
+Lexicon = Annotated[
+    str | None,
+    typer.Option(
+        metavar="FILE",
+        help="Words to prefer without a language model, one a line.",
+        rich_help_panel=_DECODING,
+    ),
+]
+LexiconOnly = Annotated[
+    bool,
+    typer.Option(
+        "--lexicon-only",
+        metavar="",
+        help="Write listed words only.",
+        rich_help_panel=_DECODING,
+    ),
+]
 Hotwords = Annotated[
     str | None,
     typer.Option(
         metavar='FILE|"A,B"',
         help="Words to prefer, from a file (one a line) or a comma list.",
         rich_help_panel=_DECODING,
+    ),
+]
+HotwordWeight = Annotated[
+    float,
+    typer.Option(
+        metavar="X", help="Added to the score for each hotword.", rich_help_panel=_DECODING
     ),
 ]
 LengthPenalty = Annotated[

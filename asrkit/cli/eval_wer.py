@@ -257,12 +257,18 @@ def eval_wer(
         ),
     ] = None,
     decoder: opt.Decoder = _DECODE.decoder,
+    beam_width: opt.BeamWidth = _DECODE.beam_width,
     lm: opt.Lm = _DECODE.lm,
+    lm_unigrams: opt.LmUnigrams = _DECODE.lm_unigrams,
     no_lm: opt.NoLm = not _DECODE.use_lm,
     lm_alpha: opt.LmAlpha = _DECODE.lm_alpha,
     lm_beta: opt.LmBeta = _DECODE.lm_beta,
+    lexicon: opt.Lexicon = _DECODE.lexicon,
+    lexicon_only: opt.LexiconOnly = _DECODE.lexicon_only,
     hotwords: opt.Hotwords = None,
+    hotword_weight: opt.HotwordWeight = _DECODE.hotword_weight,
     revision: opt.Revision = _MODEL.revision,
+    language: opt.Language = _MODEL.language,
     device: opt.Device = _MODEL.device,
     dtype: opt.Dtype = _MODEL.dtype,
     cache_dir: opt.CacheDir = _MODEL.cache_dir,
@@ -326,14 +332,19 @@ def eval_wer(
                 channel=channel,
                 decoding=DecodingOptions(
                     decoder=decoder,
+                    beam_width=beam_width,
                     lm=lm,
+                    lm_unigrams=lm_unigrams,
                     use_lm=not no_lm,
                     lm_alpha=lm_alpha,
                     lm_beta=lm_beta,
+                    lexicon=lexicon,
+                    lexicon_only=lexicon_only,
                     hotwords=opt.word_list(hotwords),
+                    hotword_weight=hotword_weight,
                 ),
             )
-            source = ModelOptions(model, revision, device, dtype, cache_dir, offline)
+            source = ModelOptions(model, revision, device, dtype, cache_dir, offline, language)
             corpus = _transcribed(files, source, transcribing, options, resume, threads, console)
         report = evaluate_corpus(corpus, options)
     except InputError as error:

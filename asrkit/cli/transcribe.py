@@ -61,52 +61,16 @@ def transcribe(
     chunk_length: opt.ChunkLength = _OPTIONS.chunk_length,
     stride: opt.Stride = _OPTIONS.stride,
     decoder: opt.Decoder = _DECODE.decoder,
-    beam_width: Annotated[
-        int | None,
-        typer.Option(
-            min=1,
-            metavar="N",
-            help="Texts kept after each frame, or token of an encoder-decoder.",
-            show_default="100, or the encoder-decoder's own",
-            rich_help_panel=_DECODING,
-        ),
-    ] = _DECODE.beam_width,
+    beam_width: opt.BeamWidth = _DECODE.beam_width,
     lm: opt.Lm = _DECODE.lm,
-    lm_unigrams: Annotated[
-        str | None,
-        typer.Option(
-            metavar="FILE",
-            help="Words to trust in --lm, one a line.",
-            rich_help_panel=_DECODING,
-        ),
-    ] = _DECODE.lm_unigrams,
+    lm_unigrams: opt.LmUnigrams = _DECODE.lm_unigrams,
     no_lm: opt.NoLm = not _DECODE.use_lm,
     lm_alpha: opt.LmAlpha = _DECODE.lm_alpha,
     lm_beta: opt.LmBeta = _DECODE.lm_beta,
-    lexicon: Annotated[
-        str | None,
-        typer.Option(
-            metavar="FILE",
-            help="Words to prefer without a language model, one a line.",
-            rich_help_panel=_DECODING,
-        ),
-    ] = _DECODE.lexicon,
-    lexicon_only: Annotated[
-        bool,
-        typer.Option(
-            "--lexicon-only",
-            metavar="",
-            help="Write listed words only.",
-            rich_help_panel=_DECODING,
-        ),
-    ] = _DECODE.lexicon_only,
+    lexicon: opt.Lexicon = _DECODE.lexicon,
+    lexicon_only: opt.LexiconOnly = _DECODE.lexicon_only,
     hotwords: opt.Hotwords = None,
-    hotword_weight: Annotated[
-        float,
-        typer.Option(
-            metavar="X", help="Added to the score for each hotword.", rich_help_panel=_DECODING
-        ),
-    ] = _DECODE.hotword_weight,
+    hotword_weight: opt.HotwordWeight = _DECODE.hotword_weight,
     n_best: Annotated[
         int,
         typer.Option(

@@ -17,7 +17,7 @@ function __asrkit_has_value
         case 'asrkit embed'
             contains -- $argv[2] --files-from --audio-column --id-column --channel --model -m --revision --device --dtype --cache-dir --chunk-length --stride --layer --pool --pairs --compare --similar --top --format -f --output -o --batch-size --batch-seconds --threads --engine --address --workers --gpus-per-worker --shard --progress --color --log-file
         case 'asrkit eval-wer'
-            contains -- $argv[2] --ref-column --hyp-column --id-column --audio-column --time-column --ids --missing --normalizer -n --by --confusions --ci --bootstrap --seed --resample --fail-above --fail-cer-above --baseline --fail-regression --format -f --output -o --model -m --resume --decoder --lm --lm-alpha --lm-beta --hotwords --revision --device --dtype --cache-dir --chunk-length --stride --channel --batch-size --batch-seconds --threads --progress --color --log-file
+            contains -- $argv[2] --ref-column --hyp-column --id-column --audio-column --time-column --ids --missing --normalizer -n --by --confusions --ci --bootstrap --seed --resample --fail-above --fail-cer-above --baseline --fail-regression --format -f --output -o --model -m --resume --decoder --beam-width --lm --lm-unigrams --lm-alpha --lm-beta --lexicon --hotwords --hotword-weight --revision --language --device --dtype --cache-dir --chunk-length --stride --channel --batch-size --batch-seconds --threads --progress --color --log-file
         case 'asrkit doctor'
             contains -- $argv[2] --device --cache-dir --progress --color --log-file
         case 'asrkit completion'
@@ -377,12 +377,18 @@ complete -c asrkit -n '__asrkit_at \'asrkit eval-wer\'' -l output -s o -x -a '(_
 complete -c asrkit -n '__asrkit_at \'asrkit eval-wer\'' -l model -s m -x -a '(__asrkit_takes @models @directories)' -d 'Transcribe the manifest first'
 complete -c asrkit -n '__asrkit_at \'asrkit eval-wer\'' -l resume -x -a '(__asrkit_takes @files)' -d 'Keep transcripts in FILE, line by line, and take from it those that are there'
 complete -c asrkit -n '__asrkit_at \'asrkit eval-wer\'' -l decoder -x -a 'auto greedy beam' -d 'auto is beam where the model has a language model or an option needs it'
+complete -c asrkit -n '__asrkit_at \'asrkit eval-wer\'' -l beam-width -x -d 'Texts kept after each frame, or token of an encoder-decoder'
 complete -c asrkit -n '__asrkit_at \'asrkit eval-wer\'' -l lm -x -a '(__asrkit_takes @lms)' -d 'Language model'
+complete -c asrkit -n '__asrkit_at \'asrkit eval-wer\'' -l lm-unigrams -x -a '(__asrkit_takes @files)' -d 'Words to trust in --lm, one a line'
 complete -c asrkit -n '__asrkit_at \'asrkit eval-wer\'' -l no-lm -d 'Do not use the language model that the model brings'
 complete -c asrkit -n '__asrkit_at \'asrkit eval-wer\'' -l lm-alpha -x -d 'Weight of the language model'
 complete -c asrkit -n '__asrkit_at \'asrkit eval-wer\'' -l lm-beta -x -d 'Added to the score for every word'
+complete -c asrkit -n '__asrkit_at \'asrkit eval-wer\'' -l lexicon -x -a '(__asrkit_takes @files)' -d 'Words to prefer without a language model, one a line'
+complete -c asrkit -n '__asrkit_at \'asrkit eval-wer\'' -l lexicon-only -d 'Write listed words only'
 complete -c asrkit -n '__asrkit_at \'asrkit eval-wer\'' -l hotwords -x -a '(__asrkit_takes @files)' -d 'Words to prefer, from a file (one a line) or a comma list'
+complete -c asrkit -n '__asrkit_at \'asrkit eval-wer\'' -l hotword-weight -x -d 'Added to the score for each hotword'
 complete -c asrkit -n '__asrkit_at \'asrkit eval-wer\'' -l revision -x -d 'Branch, tag or commit of a Hub id'
+complete -c asrkit -n '__asrkit_at \'asrkit eval-wer\'' -l language -x -a '(__asrkit_takes @languages)' -d 'Language of a multilingual model, as fra'
 complete -c asrkit -n '__asrkit_at \'asrkit eval-wer\'' -l device -x -a 'auto cpu cuda mps' -d 'Where the model runs'
 complete -c asrkit -n '__asrkit_at \'asrkit eval-wer\'' -l dtype -x -a 'float32 float16 bfloat16 auto' -d 'Numbers that the model computes in'
 complete -c asrkit -n '__asrkit_at \'asrkit eval-wer\'' -l cache-dir -x -a '(__asrkit_takes @directories)' -d 'Where Hub files are kept'
