@@ -19,6 +19,7 @@ input failed ends with `ExitCode.NOTHING_DONE`.
 from __future__ import annotations
 
 import copyreg
+import re
 from collections.abc import Iterable
 from enum import IntEnum
 from typing import TYPE_CHECKING
@@ -113,7 +114,7 @@ class MissingExtraError(AsrkitError):
     def __init__(self, what: str, *, extra: str) -> None:
         super().__init__(
             f"{what} needs the extra {extra!r}, which is not installed",
-            hint=f"pip install 'asrkit[{extra}]'",
+            hint=how_to_install(extra),
         )
         self.extra = extra
 
@@ -122,6 +123,25 @@ class OfflineError(CheckpointError):
     """Not in the cache, and the network is not to be used."""
 
     exit_code = ExitCode.OFFLINE
+
+
+def how_to_install(extra: str) -> str:
+    """The command that installs what an extra brings.
+
+    It names the packages themselves, as the metadata of this installation does: from whatever
+    asrkit was installed, pip need not find that again.
+    """
+    from importlib import metadata  # takes a while, and is needed seldom
+
+    try:
+        required = metadata.requires("asrkit") or []
+    except metadata.PackageNotFoundError:
+        required = []
+    of_extra = re.compile(rf"\bextra\s*==\s*['\"]{extra}['\"]")
+    packages = [item.partition(";")[0].strip() for item in required if of_extra.search(item)]
+    if not packages:  # a checkout that is not installed, or has changed since
+        return f"pip install '.[{extra}]' in the folder of its sources"
+    return f"pip install {' '.join(map(repr, packages))}"
 
 
 def listed(names: Iterable[str], separator: str = ", ") -> str:

@@ -12,6 +12,7 @@ import soundfile
 from typer.testing import CliRunner
 
 from asrkit.cli.app import app
+from asrkit.errors import how_to_install
 from asrkit.tasks.recognizer import Recognizer
 from tests.test_transcribe import RATE, spell, spelling_recognizer
 
@@ -240,7 +241,7 @@ def test_plot_as_pixels_needs_an_extra_or_is_written():
 
     if resvg_py is None:
         assert result.exit_code == 4
-        assert "hint: pip install 'asrkit[plot]'" in result.stderr
+        assert f"hint: {how_to_install('plot')}" in result.stderr
     else:
         assert Path("a.png").read_bytes().startswith(b"\x89PNG")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import sys
-from importlib import util
+from importlib import metadata, util
 from pathlib import Path
 
 import pytest
@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 
 from asrkit.cli._command import leaves, options_of
 from asrkit.cli.app import app
+from asrkit.errors import MissingExtraError
 from asrkit.tasks import doctor
 from asrkit.tasks.doctor import EXTRAS, examine
 
@@ -138,12 +139,29 @@ def test_device_that_is_not_there_is_broken():
 
 def test_extra_that_is_not_installed_comes_with_its_command(monkeypatch):
     without(monkeypatch, "av")
+    monkeypatch.setattr(metadata, "requires", lambda name: ['av>=13; extra == "video"'])
 
     found = report()
 
     assert finding(found, "extras", "video")["status"] == "missing"
-    assert finding(found, "extras", "video")["fix"] == "pip install 'asrkit[video]'"
+    assert finding(found, "extras", "video")["fix"] == "pip install 'av>=13'"
     assert found["healthy"]
+
+
+@pytest.mark.parametrize(
+    ("required", "command"),
+    [
+        (["jiwer>=4", 'a>=2; extra == "lm"', "b; extra == 'video'"], "pip install 'a>=2'"),
+        (['a[x]<3,>=2 ; extra == "lm"'], "pip install 'a[x]<3,>=2'"),
+        (['a; extra == "lm"', 'b; extra == "lm"', 'c; extra == "lm2"'], "pip install 'a' 'b'"),
+        (["jiwer>=4"], "pip install '.[lm]' in the folder of its sources"),
+        (None, "pip install '.[lm]' in the folder of its sources"),
+    ],
+)
+def test_command_for_an_extra_names_the_packages_that_it_stands_for(required, command, monkeypatch):
+    monkeypatch.setattr(metadata, "requires", lambda name: required)
+
+    assert MissingExtraError("this", extra="lm").hint == command
 
 
 def test_package_that_cannot_be_found_or_loaded_is_broken_and_the_rest_is_looked_at(monkeypatch):

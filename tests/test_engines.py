@@ -13,7 +13,14 @@ from pathlib import Path
 import pytest
 
 from asrkit import errors
-from asrkit.errors import AudioError, CheckpointError, EngineError, MissingExtraError, UsageError
+from asrkit.errors import (
+    AudioError,
+    CheckpointError,
+    EngineError,
+    MissingExtraError,
+    UsageError,
+    how_to_install,
+)
 from asrkit.inputs import FailedInput
 from asrkit.options import EngineOptions, ModelOptions, TranscribeOptions
 from asrkit.tasks import engines
@@ -136,7 +143,7 @@ def test_ray_refuses_standard_input_and_names_its_extra(inputs, workers_here, mo
     with pytest.raises(MissingExtraError) as caught:
         done(JOB, inputs, options)
 
-    assert caught.value.hint == "pip install 'asrkit[ray]'"
+    assert caught.value.hint == how_to_install("ray")
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from pathlib import Path
 from threading import Thread
 
 from asrkit import __version__
-from asrkit.errors import AsrkitError
+from asrkit.errors import AsrkitError, how_to_install
 from asrkit.options import ModelOptions
 
 # Statuses: works, optional and not there, works badly, broken
@@ -163,7 +163,7 @@ def _extras(options: ModelOptions) -> Iterator[Finding]:
         if (version := _version(package)) is not None:
             yield Finding("extras", extra, f"{package} {version}: {use}")
         else:
-            fix = f"pip install 'asrkit[{extra}]'"
+            fix = how_to_install(extra)
             yield Finding("extras", extra, f"not installed: {use}", MISSING, fix)
 
 
