@@ -107,6 +107,11 @@ class SegmentOptions:
     max_line_count: int = 2
     max_words_per_line: int | None = None
 
+    def __post_init__(self) -> None:
+        _check_counts(self, "max_line_width", "max_line_count", "max_words_per_line")
+        if not self.max_pause >= 0:  # also refuses NaN
+            raise UsageError(f"max pause {self.max_pause}, expected at least 0 seconds")
+
 
 @dataclass(frozen=True)
 class DecodingOptions:

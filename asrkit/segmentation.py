@@ -12,7 +12,6 @@ from dataclasses import replace
 from itertools import accumulate
 from statistics import fmean
 
-from asrkit.errors import UsageError
 from asrkit.options import SegmentOptions
 from asrkit.types import Segment, Word
 
@@ -42,11 +41,7 @@ def split_segments(
     Returns:
         Segments in time order, never empty, never overlapping, each longer than zero and inside
         [offset, offset + duration], with its words and the mean of their scores.
-
-    Raises:
-        UsageError: an option is out of range.
     """
-    _check(options)
     words = place_words(
         [word for word in words if word.text.strip()], duration=duration, offset=offset
     )
@@ -81,11 +76,7 @@ def wrap_lines(text: str, options: SegmentOptions) -> list[str]:
 
     Returns:
         Lines from top to bottom without line ends; empty if the text is blank.
-
-    Raises:
-        UsageError: an option is out of range.
     """
-    _check(options)
     tokens = text.split()
     lengths = [len(token) for token in tokens]
     before = [0, *accumulate(length + 1 for length in lengths)]
@@ -134,16 +125,6 @@ def milliseconds(
         limit = min(start_ms, end_ms - 1)
         rounded.append((limit, end_ms))
     return rounded[::-1]
-
-
-def _check(options: SegmentOptions) -> None:
-    """Refuse sizes that no text fits into."""
-    for name in ("max_line_width", "max_line_count", "max_words_per_line"):
-        value = getattr(options, name)
-        if value is not None and value < 1:
-            raise UsageError(f"{name} is {value}, expected at least 1")
-    if not options.max_pause >= 0:  # also refuses NaN
-        raise UsageError(f"max_pause is {options.max_pause}, expected at least 0 seconds")
 
 
 def _moved(word: Word, start: float, end: float) -> Word:
