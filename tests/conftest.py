@@ -21,5 +21,5 @@ def _no_settings_from_outside(monkeypatch):
         monkeypatch.delenv(name)
     for name in ("NO_COLOR", "FORCE_COLOR", "CLICOLOR_FORCE"):
         monkeypatch.delenv(name, raising=False)
-    nowhere = os.path.join(os.path.dirname(__file__), "no-such-folder")
+    nowhere = os.path.join(__file__, "no-such-folder")  # nor can there be one: it is a file
     monkeypatch.setenv("APPDATA" if os.name == "nt" else "XDG_CONFIG_HOME", nowhere)
