@@ -151,11 +151,6 @@ class BeamDecoder:
             lm = LanguageModel.from_directory(directory / language_models.DIRECTORY, engine=engine)
         return cls(alphabet, lm=lm, native=native)
 
-    @property
-    def is_native(self) -> bool:
-        """Whether the compiled core does the search."""
-        return self._core is not None
-
     def decode(
         self,
         log_probs: ArrayLike,

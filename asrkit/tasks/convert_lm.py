@@ -46,8 +46,7 @@ class PackedModel:
 
     Attributes:
         output: the folder.
-        language_model: its file in there.
-        num_bytes: of that.
+        num_bytes: of the file of its language model.
         num_unigrams: words that the language model is trusted on.
         alpha: weight of the language model.
         beta: score of every word.
@@ -57,7 +56,6 @@ class PackedModel:
     """
 
     output: Path
-    language_model: Path
     num_bytes: int
     num_unigrams: int
     alpha: float
@@ -150,9 +148,8 @@ def convert_lm(
         alphabet.save(folder / FILE_NAME)
         _copy_model(recognizer, folder)
         num_bytes = file.stat().st_size
-    packed = output / language_models.DIRECTORY / file.name
     return PackedModel(
-        output, packed, num_bytes, len(unigrams), alpha, beta, estimate, tuning, tuple(warnings)
+        output, num_bytes, len(unigrams), alpha, beta, estimate, tuning, tuple(warnings)
     )
 
 
