@@ -13,7 +13,8 @@ Matrix pack(const Kernels& kernels, const Linear& linear) {
   for (std::int64_t panel = 0; panel < num_panels; ++panel) {
     for (std::int64_t k = 0; k < linear.depth; ++k) {
       for (std::int64_t row = panel * columns; row < (panel + 1) * columns; ++row) {
-        *to++ = row < linear.outputs ? linear.weight[row * linear.depth + k] : 0;
+        const float* from = linear.weight + row * linear.output_stride + k * linear.depth_stride;
+        *to++ = row < linear.outputs ? *from : 0;
       }
     }
   }

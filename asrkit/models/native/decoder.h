@@ -11,12 +11,13 @@
 
 namespace asrkit {
 
-// A weight (outputs, depth) and its bias (outputs,), or null.
+// A weight (outputs, depth), the distances from one number to the next along each, and its bias
+// (outputs,), or null.
 struct Linear {
   const float* weight;
   const float* bias;
-  std::int64_t outputs;
-  std::int64_t depth;
+  std::int64_t outputs, depth;
+  std::int64_t output_stride, depth_stride;
 };
 
 Matrix pack(const Kernels& kernels, const Linear& linear);

@@ -25,7 +25,8 @@ Matrix read_matrix(const Kernels& kernels, const Weights& weights, std::int64_t 
   require(weight.ndim() == 2 && weight.shape(1) == depth, "weight: expected (outputs, depth)");
   require(!bias || (bias->ndim() == 1 && bias->shape(0) == weight.shape(0)),
           "bias: expected (outputs,)");
-  return pack(kernels, {weight.data(), bias ? bias->data() : nullptr, weight.shape(0), depth});
+  return pack(kernels,
+              {weight.data(), bias ? bias->data() : nullptr, weight.shape(0), depth, depth, 1});
 }
 
 Norm read_norm(const Weights& weights, float eps, std::int64_t width) {
@@ -82,21 +83,15 @@ std::unique_ptr<Texts> start(const std::shared_ptr<Decoder>& decoder,
               "frames: expected (items, heads, frames, part)");
     }
     require(keys.shape(2) == values.shape(2), "frames: keys and values differ");
-    std::vector<float> turned;
     for (std::size_t index = 0; index < items.size(); ++index) {
       const std::int64_t length = lengths[index];
       require(0 < length && length <= keys.shape(2), "lengths: out of range");
       items[index].num_frames = length;
       for (std::int64_t head = 0; head < num_heads; ++head) {
         items[index].keys.push_back(
-            pack(decoder->kernels, {keys.data(index, head), nullptr, length, part}));
-        const float* value = values.data(index, head);
-        turned.resize(static_cast<std::size_t>(part * length));
-        for (std::int64_t frame = 0; frame < length; ++frame) {
-          for (std::int64_t k = 0; k < part; ++k) turned[k * length + frame] = *value++;
-        }
+            pack(decoder->kernels, {keys.data(index, head), nullptr, length, part, part, 1}));
         items[index].values.push_back(
-            pack(decoder->kernels, {turned.data(), nullptr, part, length}));
+            pack(decoder->kernels, {values.data(index, head), nullptr, part, length, 1, part}));
       }
     }
   }
