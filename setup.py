@@ -1,4 +1,4 @@
-"""Adds the compiled cores of asrkit.ctc where they can be built; all else is in pyproject.toml."""
+"""Adds the compiled cores where they can be built; all else is in pyproject.toml."""
 
 import sys
 
@@ -6,6 +6,8 @@ from setuptools import Extension, setup
 
 SOURCES = ("core", "module", "ngram", "search", "trie")
 HEADERS = ("lookup", "ngram", "path", "search", "table", "trie")
+DECODER = "asrkit/models/native"
+DECODER_HEADERS = ("decoder.h", "kernels.h", "kernels.inl", "team.h")
 
 try:
     from pybind11.setup_helpers import Pybind11Extension
@@ -21,7 +23,16 @@ else:
             # Sums must round as Python's do, on machines with fused multiply-add too.
             extra_compile_args=[] if sys.platform == "win32" else ["-ffp-contract=off"],
             optional=True,  # no compiler is no error
-        )
+        ),
+        Pybind11Extension(
+            "asrkit.models._native",
+            [f"{DECODER}/{name}.cpp" for name in ("decoder", "kernels", "module")],
+            depends=[f"{DECODER}/{name}" for name in DECODER_HEADERS],
+            cxx_std=20,
+            # Vectors are those of GCC and Clang.
+            extra_compile_args=["-O3", "-ffp-contract=fast", "-Wno-psabi"],
+            optional=True,
+        ),
     ]
 
 aligner = Extension(

@@ -6,15 +6,33 @@ import copy
 import pickle
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 
-from asrkit.models.decoder import TextDecoder
+from asrkit.models import decoder as decoding
+from asrkit.models.decoder import CompiledTexts, TextDecoder
 from asrkit.models.layers import sinusoidal_positions
 
 PAD = 1
+HAS_CORE = decoding._native is not None
 STATES = torch.randn(3, 7, 8, generator=torch.Generator().manual_seed(5))
 LENGTHS = torch.tensor([7, 2, 5])
+
+
+@pytest.fixture(params=["modules", *(decoding._native.instruction_sets() if HAS_CORE else ())])
+def steps(request, monkeypatch):
+    """Steps by the modules, and by the compiled core with each instruction set."""
+    if request.param == "modules":
+        monkeypatch.setattr(decoding, "_native", None)
+        yield request.param
+        return
+    core = SimpleNamespace(
+        Decoder=decoding._native.Decoder, instruction_sets=lambda: [request.param]
+    )
+    monkeypatch.setattr(decoding, "_native", core)
+    with torch.no_grad():
+        yield request.param
 
 
 def decoder(*, norm_first=True, activation="relu", width=8, ffn=12, layers=2):
@@ -37,29 +55,97 @@ def tokens(*shape, seed=0):
 
 @pytest.mark.parametrize("activation", ["relu", "gelu"])
 @pytest.mark.parametrize("norm_first", [True, False])
-def test_steps_give_what_the_whole_text_gives(norm_first, activation):
+def test_steps_give_what_the_whole_text_gives(norm_first, activation, steps):
     model = decoder(norm_first=norm_first, activation=activation)
     text = tokens(3, 9)
 
     cache = model.start(STATES, LENGTHS)
-    steps = torch.cat([model.step(text[:, i : i + 1], cache) for i in range(9)], dim=1)
+    found = torch.cat([model.step(text[:, i : i + 1], cache) for i in range(9)], dim=1)
 
-    torch.testing.assert_close(steps, model(text, STATES, LENGTHS), atol=1e-5, rtol=1e-5)
+    assert isinstance(cache, CompiledTexts) == (steps != "modules" and activation == "relu")
+    torch.testing.assert_close(found, model(text, STATES, LENGTHS), atol=1e-5, rtol=1e-5)
 
 
-def test_matrices_that_are_laid_out_give_the_same():
-    model = decoder(width=128, ffn=2048, layers=1)  # fc1 and fc2 are large enough
+@pytest.mark.parametrize("num_rows", [1, 5])
+def test_logits_of_steps_are_those_of_the_whole_text(num_rows, steps):
+    model = decoder(width=128, ffn=2048, layers=1)
     states, head, text = torch.randn(3, 7, 128), torch.randn(1100, 128), tokens(3, 4)
     whole = model(text, states, LENGTHS) @ head.T
 
     cache = model.start(states, LENGTHS, head=head)
-    steps = torch.cat([model.step(text[:, i : i + 1], cache) for i in range(4)], dim=1)
+    for i in range(4):
+        found = model.step(text[:, i : i + 1].expand(-1, num_rows), cache)
+        expected = whole[:, i : i + 1].expand(-1, num_rows, -1)
+        torch.testing.assert_close(found, expected, atol=1e-3, rtol=1e-4)
 
-    torch.testing.assert_close(steps, whole, atol=1e-3, rtol=1e-4)
+
+@pytest.mark.skipif(not HAS_CORE, reason="built without a compiler")
+@torch.inference_mode()
+def test_neither_neighbours_nor_threads_change_a_number():
+    model = decoder(width=40, ffn=70)
+    states, head = torch.randn(3, 7, 40), torch.randn(50, 40)
+    text = tokens(6, 3, 2)  # a step each of three items and two beams
+
+    def write(items, num_threads):
+        torch.set_num_threads(num_threads)
+        length = int(LENGTHS[items].max())
+        cache = model.start(states[items, :length], LENGTHS[items], head=head)
+        return torch.stack([model.step(row[items], cache) for row in text], dim=1)
+
+    num_threads = torch.get_num_threads()
+    try:
+        together = write([0, 1, 2], 1)
+        assert torch.equal(write([0, 1, 2], 3), together)
+        for item in range(3):
+            assert torch.equal(write([item], 2)[0], together[item])
+    finally:
+        torch.set_num_threads(num_threads)
+
+
+@pytest.mark.skipif(not HAS_CORE, reason="built without a compiler")
+@torch.inference_mode()
+def test_the_core_works_in_float32_whatever_the_model():
+    model = decoder(width=16).to(torch.bfloat16)
+    states = STATES.repeat(1, 1, 2).to(torch.bfloat16)
+
+    found = model.step(tokens(3, 1), model.start(states, LENGTHS))
+
+    expected = model.float().step(tokens(3, 1), model.start(states.float(), LENGTHS))
+    assert found.dtype == torch.float32
+    torch.testing.assert_close(found, expected, atol=0.03, rtol=0.03)  # the embedding's bfloat16
+
+
+@pytest.mark.skipif(not HAS_CORE, reason="built without a compiler")
+@torch.inference_mode()
+def test_the_core_takes_nothing_on_trust():
+    model = decoder()
+    cache = model.start(STATES, LENGTHS)
+    model.step(tokens(3, 2), cache)
+    core = cache.texts
+    frames = [(STATES[:, None].numpy(),) * 2] * 2
+
+    for wrong in (
+        lambda: core.step(np.zeros((3, 3, 8), "f")),
+        lambda: core.step(np.zeros((2, 2, 8), "f")),
+        lambda: core.step(np.zeros((3, 2, 7), "f")),
+        lambda: core.reorder(np.array([[0, 1], [0, 2], [0, 0]])),
+        lambda: core.reorder(np.array([[0, 1], [0, -1], [0, 0]])),
+        lambda: core.reorder(np.zeros((3, 3), int)),
+        lambda: core.select_items([0, 3]),
+        lambda: core.select_items([1, 0]),
+        lambda: model._compile(torch.zeros(5, 7)),
+        lambda: model._compile(None).start(frames, [7, 2, 5], num_threads=1),
+    ):
+        with pytest.raises((ValueError, TypeError)):
+            wrong()
+    for lengths in ([7, 2, 8], [7, 0, 5], [7, 2]):
+        parts = [tuple(part.numpy() for part in layer.listen(STATES)) for layer in model.layers]
+        with pytest.raises(ValueError, match=r"lengths|frames"):
+            model._compile(None).start(parts, lengths, num_threads=1)
 
 
 @pytest.mark.parametrize("name", ["fc1", "fc2"])
-def test_changed_weights_are_seen_by_the_next_start(name):
+def test_changed_weights_are_seen_by_the_next_start(name, steps):
     model = decoder(width=128, ffn=2048, layers=1)
     states, text = torch.randn(1, 7, 128), tokens(1, 1)
     before = model.step(text, model.start(states))
@@ -71,7 +157,7 @@ def test_changed_weights_are_seen_by_the_next_start(name):
     torch.testing.assert_close(after, model(text, states), atol=1e-4, rtol=1e-4)
 
 
-def test_beams_that_change_places_keep_their_own_past():
+def test_beams_that_change_places_keep_their_own_past(steps):
     model = decoder()
     generator = torch.Generator().manual_seed(1)
     cache = model.start(STATES, LENGTHS)
@@ -90,17 +176,18 @@ def test_beams_that_change_places_keep_their_own_past():
             [texts.take_along_dim(parents[..., None], 1), tokens(3, 4, 1, seed=length)], dim=-1
         )
 
-    assert cache.visible.shape[-1] < 4 * 40
+    if steps == "modules":
+        assert cache.visible.shape[-1] < 4 * 40
 
 
 @pytest.mark.parametrize("num_rows", [1, 3])
-def test_the_items_that_are_left_go_on_as_before(num_rows):
+def test_the_items_that_are_left_go_on_as_before(num_rows, steps):
     model = decoder()
-    steps = tokens(6, 3, num_rows)
+    text = tokens(6, 3, num_rows)
     cache, fewer = model.start(STATES, LENGTHS), model.start(STATES, LENGTHS)
     items = torch.tensor([0, 2])
 
-    for index, row in enumerate(steps):
+    for index, row in enumerate(text):
         if index == 3:
             fewer.select_items(items)
         expected = model.step(row, cache)[items]

@@ -181,8 +181,8 @@ def test_core_that_was_not_built_is_missing_and_not_broken(monkeypatch):
 
     found = report()
 
-    assert finding(found, "cores", "_native")["status"] == "missing"
-    assert "C++ compiler" in finding(found, "cores", "_native")["fix"]
+    assert finding(found, "cores", "ctc._native")["status"] == "missing"
+    assert "C++ compiler" in finding(found, "cores", "ctc._native")["fix"]
     assert found["healthy"]
 
 

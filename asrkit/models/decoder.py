@@ -10,21 +10,29 @@ keys, and a mask says which keys a row sees:
 - a beam is a row that sees the tokens of its own past. Beams that part share the keys of what they
   have in common, so nothing moves when a beam is dropped or doubled: only the mask is reordered.
 
+Writing token by token is many small operations, which on a CPU cost less than calling them. There
+native/ does a whole step at once, where it was built and knows the activation: in float32 always,
+item by item, so that a text does not depend on its neighbours.
+
 Shapes: B batch, R rows of an item, F frames, D width, H heads, S slots, L tokens.
 """
 
 from __future__ import annotations
 
+import importlib
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from asrkit.errors import CheckpointError
-from asrkit.models.kernels import Derived, takes_onednn
+from asrkit.models.kernels import Derived, linear
 from asrkit.models.layers import (
     ACTIVATIONS,
     MAX_LAYERS,
@@ -39,8 +47,17 @@ from asrkit.models.quantized import Int8Linear
 
 # Steps that a buffer has room for before it must be looked through, besides its own length.
 _ROOM = 16
-# Numbers in a matrix from which on laying it out beats what the call costs more.
-_WORTH_PACKING = 2**17
+
+
+def _load_native() -> Any:
+    """The steps in C++; None where asrkit was built without a compiler."""
+    try:
+        return importlib.import_module("asrkit.models._native")
+    except ImportError:
+        return None
+
+
+_native = _load_native()
 
 
 @dataclass(frozen=True)
@@ -75,71 +92,33 @@ class DecoderConfig:
             )
 
 
-Product = Callable[[Tensor], Tensor]
+Affine = tuple[Tensor, Tensor]  # a weight and a bias
 
 
-def product(weight: Tensor, bias: Tensor | None, *, relu: bool = False, packed: bool) -> Product:
-    """A linear layer as a function of rows (..., D).
+@dataclass(frozen=True)
+class LayerWeights:
+    """What a layer does to a token, in that order; weights are (O, D)."""
 
-    Few rows times a large matrix is what writing token by token consists of. oneDNN does it two to
-    three times as fast as a plain product where it may lay out the matrix first.
-
-    Args:
-        weight: (O, D).
-        bias: (O,) or None.
-        relu: whether an activation follows.
-        packed: lay out the matrix; there are no gradients then, and later changes of it are missed.
-    """
-    if packed and weight.numel() >= _WORTH_PACKING and takes_onednn(weight):
-        matrix = torch.ops.mkldnn._reorder_linear_weight(weight.detach())
-        run = torch.ops.mkldnn._linear_pointwise.default
-        activation = "relu" if relu else "none"
-        return lambda x: run(x, matrix, bias, activation, [], "")
-    if relu:
-        return lambda x: F.linear(x, weight, bias).relu_()
-    return lambda x: F.linear(x, weight, bias)
+    queries_keys_values: Affine
+    self_out: Affine
+    self_norm: Affine
+    query: Affine
+    encoder_out: Affine
+    encoder_norm: Affine
+    expand: Affine
+    contract: Affine
+    final_norm: Affine
 
 
-def linear(*layers: nn.Linear | Int8Linear, relu: bool = False, packed: bool) -> Product:
-    """Linear layers that read the same, as one `product` with their outputs side by side.
+def weights_of(*layers: nn.Linear | Int8Linear | nn.LayerNorm) -> Affine:
+    """Of layers that read the same, their outputs side by side.
 
-    Weights of 8 bits become floats: with few rows there is nothing to gain from them.
+    8 bits become floats: with few rows there is nothing to gain from them.
     """
     floats = [layer.dequantized() if isinstance(layer, Int8Linear) else layer for layer in layers]
     weights: list[Tensor] = [layer.weight for layer in floats]
     biases: list[Tensor] = [layer.bias for layer in floats]
-    if len(floats) == 1:
-        return product(weights[0], biases[0], relu=relu, packed=packed)
-    return product(torch.cat(weights), torch.cat(biases), relu=relu, packed=packed)
-
-
-def norm_of(module: nn.LayerNorm) -> Product:
-    """A layer norm as a function; calling the module takes longer than norming a few rows."""
-    shape, weight, bias, eps = list(module.normalized_shape), module.weight, module.bias, module.eps
-    return lambda x: torch.layer_norm(x, shape, weight, bias, eps)
-
-
-@dataclass(frozen=True)
-class LayerProducts:
-    """The matrix products and norms of a layer, in the order in which a token meets them."""
-
-    queries_keys_values: Product
-    self_out: Product
-    self_norm: Product
-    query: Product
-    encoder_out: Product
-    encoder_norm: Product
-    expand: Product  # the activation included
-    contract: Product
-    final_norm: Product
-
-
-@dataclass(frozen=True)
-class Products:
-    """The matrix products of a decoder, and of the output layer if it has one."""
-
-    layers: list[LayerProducts]
-    head: Product | None
+    return (weights[0], biases[0]) if len(layers) == 1 else (torch.cat(weights), torch.cat(biases))
 
 
 class DecoderCache:
@@ -150,9 +129,10 @@ class DecoderCache:
     follows the tokens that are alive, not rows times tokens.
 
     Attributes:
-        products: the decoder's weights.
+        weights: of the layers.
         frames: keys and values (B, H, F, D/H) of the encoder's states, a layer each.
         frame_mask: (B, 1, 1, F), True where a frame is valid; None if all are.
+        head: (V, D) of the output layer, if there is one.
         slots: keys and values (2, B, H, capacity, D/H) of the tokens so far, a layer each.
         visible: (B, 1, R, S), True where a row sees a slot in use; None if every row sees all.
         num_tokens: tokens of each row so far.
@@ -160,13 +140,15 @@ class DecoderCache:
 
     def __init__(
         self,
-        products: Products,
+        weights: list[LayerWeights],
         frames: list[tuple[Tensor, Tensor]],
         frame_mask: Tensor | None,
+        head: Tensor | None = None,
     ) -> None:
-        self.products = products
+        self.weights = weights
         self.frames = frames
         self.frame_mask = frame_mask
+        self.head = head
         self.slots: list[Tensor] = []
         self.visible: Tensor | None = None
         self.num_tokens = 0
@@ -245,6 +227,25 @@ class DecoderCache:
             self.slots[layer] = moved
 
 
+class CompiledTexts:
+    """What `DecoderCache` is to the modules, for the steps in C++."""
+
+    def __init__(self, texts: Any) -> None:
+        self.texts = texts
+        self.num_tokens = 0
+
+    def reorder(self, parents: Tensor) -> None:
+        """Let each row go on from a row of its item, parents (B, R)."""
+        self.texts.reorder(parents.numpy())
+
+    def select_items(self, items: Tensor) -> None:
+        """Keep these items (B,) of the batch, in ascending order."""
+        self.texts.select_items(items.tolist())
+
+
+AnyCache = DecoderCache | CompiledTexts
+
+
 class DecoderLayer(nn.Module):
     """Attention to the text so far, attention to the utterance, and a feed-forward part."""
 
@@ -253,7 +254,7 @@ class DecoderLayer(nn.Module):
         width = config.d_model
         self.norm_first = norm_first
         self.num_heads = config.decoder_attention_heads
-        # Modules for the names of their weights; `products` says what is done with them.
+        # Modules for the names of their weights; `forward` says what is done with them.
         self.self_attn = Attention(width, self.num_heads)
         self.self_attn_layer_norm = nn.LayerNorm(width)
         self.encoder_attn = Attention(width, self.num_heads)
@@ -261,25 +262,21 @@ class DecoderLayer(nn.Module):
         self.fc1 = nn.Linear(width, config.decoder_ffn_dim)
         self.fc2 = nn.Linear(config.decoder_ffn_dim, width)
         self.final_layer_norm = nn.LayerNorm(width)
-        self.activation = config.activation_function
+        self.activation = ACTIVATIONS[config.activation_function]
 
-    def products(self, *, packed: bool) -> LayerProducts:
-        """The layer's weights, ready for use."""
+    def weights(self) -> LayerWeights:
+        """The layer's weights."""
         own, other = self.self_attn, self.encoder_attn
-        expand = linear(self.fc1, relu=self.activation == "relu", packed=packed)
-        if self.activation != "relu":
-            activate, expanded = ACTIVATIONS[self.activation], expand
-            expand = lambda x: activate(expanded(x))  # noqa: E731
-        return LayerProducts(
-            linear(own.q_proj, own.k_proj, own.v_proj, packed=packed),
-            linear(own.out_proj, packed=packed),
-            norm_of(self.self_attn_layer_norm),
-            linear(other.q_proj, packed=packed),
-            linear(other.out_proj, packed=packed),
-            norm_of(self.encoder_attn_layer_norm),
-            expand,
-            linear(self.fc2, packed=packed),
-            norm_of(self.final_layer_norm),
+        return LayerWeights(
+            weights_of(own.q_proj, own.k_proj, own.v_proj),
+            weights_of(own.out_proj),
+            weights_of(self.self_attn_layer_norm),
+            weights_of(other.q_proj),
+            weights_of(other.out_proj),
+            weights_of(self.encoder_attn_layer_norm),
+            weights_of(self.fc1),
+            weights_of(self.fc2),
+            weights_of(self.final_layer_norm),
         )
 
     def listen(self, states: Tensor) -> tuple[Tensor, Tensor]:
@@ -298,34 +295,37 @@ class DecoderLayer(nn.Module):
 
         Args:
             x: (B, R, D).
-            cache: holds keys, values and products.
+            cache: holds keys, values and weights.
             index: this layer's place in it.
             masks: of the cache.
 
         Returns:
             (B, R, D).
         """
-        products = cache.products.layers[index]
+        weights = cache.weights[index]
         num_items, num_rows, width = x.shape
         shape = (num_items, num_rows, -1, self.num_heads, width // self.num_heads)
 
         def look_back(x: Tensor) -> Tensor:
-            parts = products.queries_keys_values(x).view(shape).permute(2, 0, 3, 1, 4)
+            parts = linear(x, *weights.queries_keys_values).view(shape).permute(2, 0, 3, 1, 4)
             slots = cache.append(index, parts[1:])  # (2, B, H, S, D/H)
-            return products.self_out(merge(parts[0], slots[0], slots[1], masks[0]))
+            return linear(merge(parts[0], slots[0], slots[1], masks[0]), *weights.self_out)
 
         def listen(x: Tensor) -> Tensor:
-            query = products.query(x).view(shape)[:, :, 0].transpose(1, 2)
-            return products.encoder_out(merge(query, *cache.frames[index], masks[1]))
+            query = linear(x, *weights.query).view(shape)[:, :, 0].transpose(1, 2)
+            return linear(merge(query, *cache.frames[index], masks[1]), *weights.encoder_out)
+
+        def think(x: Tensor) -> Tensor:
+            return linear(self.activation(linear(x, *weights.expand)), *weights.contract)
 
         def merge(query: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None) -> Tensor:
             attended = F.scaled_dot_product_attention(query, keys, values, attn_mask=mask)
             return attended.transpose(1, 2).reshape(num_items, num_rows, width)
 
         for part, norm in (
-            (look_back, products.self_norm),
-            (listen, products.encoder_norm),
-            (lambda x: products.contract(products.expand(x)), products.final_norm),
+            (look_back, self.self_attn_layer_norm),
+            (listen, self.encoder_attn_layer_norm),
+            (think, self.final_layer_norm),
         ):
             x = x + part(norm(x)) if self.norm_first else norm(x + part(x))
         return x
@@ -350,7 +350,9 @@ class TextDecoder(nn.Module):
             DecoderLayer(config, norm_first=norm_first) for _ in range(config.decoder_layers)
         )
         self.layer_norm = nn.LayerNorm(config.d_model) if norm_first else None
-        self._packed = Derived[Products]()
+        self._weights = Derived[list[LayerWeights]]()
+        self._compiled = Derived[Any]()
+        self._can_be_compiled = config.activation_function == "relu"
 
     def forward(self, tokens: Tensor, states: Tensor, lengths: Tensor | None = None) -> Tensor:
         """Read known texts; each position sees the tokens up to its own.
@@ -364,16 +366,17 @@ class TextDecoder(nn.Module):
             (B, L, D), whose row i is about token i + 1.
         """
         # A known text is one step of L rows, of which each sees the rows before it.
-        cache = self._listen(states, lengths, self._products(None, packed=False))
+        cache = self._listen(states, lengths)
         size = tokens.shape[1]
         cache.open_slots(torch.ones(size, size, dtype=torch.bool, device=tokens.device).tril())
         # PARITY: padding is not hidden from attention, but stands nowhere: tokens after it count
         # as if it were not there.
-        return self._run(tokens, (tokens != self.pad_token_id).cumsum(-1), cache)
+        positions = (tokens != self.pad_token_id).cumsum(-1)
+        return self._run(self._embed(tokens, positions), cache)
 
     def start(
         self, states: Tensor, lengths: Tensor | None = None, *, head: Tensor | None = None
-    ) -> DecoderCache:
+    ) -> AnyCache:
         """Listen to a batch of utterances.
 
         Args:
@@ -384,11 +387,16 @@ class TextDecoder(nn.Module):
         Returns:
             What `step` reads and fills.
         """
+        is_on_cpu = states.device.type == "cpu" and not torch.is_grad_enabled()
+        if _native is None or not self._can_be_compiled or not is_on_cpu:
+            return self._listen(states, lengths, head)
         weights = [*self.parameters(), *([] if head is None else [head])]
-        products = self._packed.get(weights, lambda: self._products(head, packed=True))
-        return self._listen(states, lengths, products)
+        compiled = self._compiled.get(weights, lambda: self._compile(head))
+        frames = [tuple(map(_as_array, layer.listen(states))) for layer in self.layers]
+        valid = [states.shape[1]] * len(states) if lengths is None else lengths.tolist()
+        return CompiledTexts(compiled.start(frames, valid, num_threads=torch.get_num_threads()))
 
-    def step(self, tokens: Tensor, cache: DecoderCache) -> Tensor:
+    def step(self, tokens: Tensor, cache: AnyCache) -> Tensor:
         """Read one more token of each text.
 
         Args:
@@ -398,31 +406,61 @@ class TextDecoder(nn.Module):
         Returns:
             (B, R, D) about the token that follows; (B, R, V) logits if there is a head.
         """
-        cache.open_slots(torch.eye(tokens.shape[1], dtype=torch.bool, device=tokens.device))
+        if isinstance(cache, DecoderCache):
+            cache.open_slots(torch.eye(tokens.shape[1], dtype=torch.bool, device=tokens.device))
+        else:
+            cache.num_tokens += 1
         # PARITY: here padding counts. The reference counts as `forward` does when it reads a text
         # at once, and all tokens when it writes one.
-        x = self._run(tokens, tokens.new_full((1, 1), cache.num_tokens), cache)
-        return x if cache.products.head is None else cache.products.head(x)
+        x = self._embed(tokens, tokens.new_full((1, 1), cache.num_tokens))
+        if isinstance(cache, CompiledTexts):
+            return torch.from_numpy(cache.texts.step(_as_array(x)))
+        x = self._run(x, cache)
+        return x if cache.head is None else linear(x, cache.head, None)
 
-    def _listen(self, states: Tensor, lengths: Tensor | None, products: Products) -> DecoderCache:
+    def _listen(
+        self, states: Tensor, lengths: Tensor | None, head: Tensor | None = None
+    ) -> DecoderCache:
         mask = valid_mask(lengths, states.shape[1])
+        weights = self._weights.get(
+            self.parameters(), lambda: [layer.weights() for layer in self.layers]
+        )
         frames = [layer.listen(states) for layer in self.layers]
-        return DecoderCache(products, frames, None if mask is None else mask[:, None, None])
+        return DecoderCache(weights, frames, None if mask is None else mask[:, None, None], head)
 
-    def _products(self, head: Tensor | None, *, packed: bool) -> Products:
-        return Products(
-            [layer.products(packed=packed) for layer in self.layers],
-            None if head is None else product(head, None, packed=packed),
+    def _compile(self, head: Tensor | None) -> Any:
+        """The decoder in C++."""
+        layers = [
+            [tuple(map(_as_array, affine)) for affine in vars(layer.weights()).values()]
+            for layer in self.layers
+        ]
+        norm = self.layer_norm
+        first = next(iter(self.layers))
+        return _native.Decoder(
+            layers=layers,
+            last_norm=None if norm is None else tuple(map(_as_array, weights_of(norm))),
+            head=None if head is None else _as_array(head),
+            width=self.embed_tokens.embedding_dim,
+            num_heads=first.num_heads,
+            norm_first=norm is not None,
+            eps=first.final_layer_norm.eps,
+            instruction_set=_native.instruction_sets()[0],
         )
 
-    def _run(self, tokens: Tensor, positions: Tensor, cache: DecoderCache) -> Tensor:
-        """Tokens (B, R) at positions (B, R) or (1, 1), counted from 1, through the layers."""
+    def _embed(self, tokens: Tensor, positions: Tensor) -> Tensor:
+        """Tokens (B, R) at positions (B, R) or (1, 1), counted from 1, as (B, R, D)."""
         x: Tensor = self.embed_tokens(tokens) * self.scale
         sines = sinusoidal_positions(positions + self.pad_token_id, x.shape[-1])
-        x = x + (sines * (tokens != self.pad_token_id)[..., None]).to(x.dtype)
+        return x + (sines * (tokens != self.pad_token_id)[..., None]).to(x.dtype)
+
+    def _run(self, x: Tensor, cache: DecoderCache) -> Tensor:
+        """Embedded tokens (B, R, D) through the layers."""
         masks = cache.masks(x.dtype)
         for index, layer in enumerate(self.layers):
             x = layer(x, cache, index, masks)
-        if self.layer_norm is not None:
-            x = self.layer_norm(x)
-        return x
+        return x if self.layer_norm is None else self.layer_norm(x)
+
+
+def _as_array(x: Tensor) -> NDArray[np.float32]:
+    array: NDArray[np.float32] = x.detach().float().numpy()
+    return array

@@ -28,7 +28,7 @@ from torch import Tensor, nn
 
 from asrkit.errors import CheckpointError
 from asrkit.models import kernels
-from asrkit.models.decoder import DecoderCache, DecoderConfig, TextDecoder
+from asrkit.models.decoder import AnyCache, DecoderConfig, TextDecoder
 from asrkit.models.kernels import Items
 from asrkit.models.layers import (
     ACTIVATIONS,
@@ -293,11 +293,11 @@ class EncoderDecoder(nn.Module, ABC):
         shifted = torch.cat([start, labels[:, :-1]], dim=1)
         return shifted.masked_fill(shifted < 0, self.config.pad_token_id)
 
-    def start(self, states: Tensor, lengths: Tensor | None = None) -> DecoderCache:
+    def start(self, states: Tensor, lengths: Tensor | None = None) -> AnyCache:
         """Begin texts about encoder states (B, F, D) of `lengths` (B,) valid frames."""
         return self.text_decoder.start(states, lengths, head=self.output_weight)
 
-    def step(self, tokens: Tensor, cache: DecoderCache) -> Tensor:
+    def step(self, tokens: Tensor, cache: AnyCache) -> Tensor:
         """Append tokens (B, W) to the texts; gives logits (B, W, V) of the next."""
         return self.text_decoder.step(tokens, cache)
 

@@ -33,8 +33,9 @@ EXTRAS = {
     "video": ("av", "video, and audio that libsndfile cannot read"),
 }
 _CORES = {
-    "_native": "beam search with a language model",
-    "_align_native": "alignment",
+    "ctc._native": "beam search with a language model",
+    "ctc._align_native": "alignment",
+    "models._native": "text of Speech2Text, token by token,",
 }
 _CODECS = {"wav": ("WAV", None), "flac": ("FLAC", None), "mp3": ("MP3", None)} | {
     "vorbis": ("OGG", "VORBIS"),
@@ -170,7 +171,7 @@ def _extras(options: ModelOptions) -> Iterator[Finding]:
 def _cores(options: ModelOptions) -> Iterator[Finding]:
     for name, use in _CORES.items():
         try:
-            importlib.import_module(f"asrkit.ctc.{name}")
+            importlib.import_module(f"asrkit.{name}")
         except ImportError:
             fix = "install a C++ compiler, then asrkit again"
             yield Finding("cores", name, f"not built: {use} runs in Python, slower", MISSING, fix)

@@ -25,7 +25,8 @@ import torch
 from transformers import Speech2TextConfig, Speech2TextForConditionalGeneration
 from transformers.modeling_outputs import BaseModelOutput
 
-from asrkit.models.decoder import DecoderCache, TextDecoder, product
+from asrkit.models.decoder import AnyCache, TextDecoder
+from asrkit.models.kernels import linear
 from asrkit.seq2seq import GenerationSettings, generate
 
 NUM_FRAMES = 250  # 10 s of audio
@@ -40,7 +41,7 @@ class Ours:
         self.head = reference.lm_head.weight
         self.step = self.decoder.step
 
-    def start(self, states: torch.Tensor, lengths: torch.Tensor | None) -> DecoderCache:
+    def start(self, states: torch.Tensor, lengths: torch.Tensor | None) -> AnyCache:
         return self.decoder.start(states, lengths, head=self.head)
 
 
@@ -119,8 +120,8 @@ def _most_tokens(ours: Ours, batch: int, beams: int, clock: Callable[[], float])
     memory = torch.ones(1 << 26)
     bytes_a_second = memory.nbytes / _best_time(lambda: memory.sum(), clock)
     rows = torch.ones(batch * beams, 2048)
-    square = product(torch.ones(2048, 2048), None, packed=True)
-    products_a_second = len(rows) * 2048**2 / _best_time(lambda: square(rows), clock)
+    square = torch.ones(2048, 2048)
+    products_a_second = len(rows) * 2048**2 / _best_time(lambda: linear(rows, square, None), clock)
 
     reading = 4 * (num_weights + batch * num_heard) / bytes_a_second
     multiplying = batch * beams * (num_weights + num_heard) / products_a_second
