@@ -432,15 +432,16 @@ class Benchmark:
     def _measure(self, model: str, load: Load) -> None:
         turns = list(self.turns(model, load))
         repeats = self.repeats if load is self.loads[0] else 1
+        last = {row.contender: row for row in turns}
         processes: dict[str, Process] = {}
         try:
             for repeat in range(1, repeats + 1):
-                for row, following in zip(turns, [*turns[1:], None], strict=True):
+                for row in turns:
                     if self._take_turn(row, load, processes) and repeat == repeats:
                         row.rates = gemm_rates()
                         self.rows.add(row)
-                    is_over = following is None or following.contender != row.contender
-                    if is_over and repeat == repeats and row.contender in processes:
+                    is_over = repeat == repeats and row is last[row.contender]
+                    if is_over and row.contender in processes:
                         processes.pop(row.contender).close()
         finally:
             for process in processes.values():
@@ -458,7 +459,7 @@ class Benchmark:
                 processes[row.contender] = process
                 process.ask(Load("a warm-up", self.loads[1].paths[:1]), 1)
             answer = processes[row.contender].ask(load, row.batch)
-        except RuntimeError:
+        except (RuntimeError, OSError):
             failed.append(row.contender)
             return False
         row.seconds.append(answer["seconds"])
