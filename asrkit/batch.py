@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import groupby
 from queue import SimpleQueue
 from typing import Any, Generic, TypeVar
@@ -138,7 +138,7 @@ def form_batches(
         num_batches += 1
         ahead = min(num_batches, _BATCHES_AHEAD)
         share = max(1, _FIRST_SHARE >> num_batches - 1)
-        now = replace(limits, padded=limits.padded // share)
+        now = BatchLimits(limits.count, limits.padded // share)
         while not is_last and _has_room(waiting, total, ahead, now):
             entry = next(stream, None)
             if entry is None:
