@@ -24,6 +24,8 @@ ResultT = TypeVar("ResultT")
 # So many batches of pieces are read before the next is chosen among them. More would pad less and
 # hold more audio in memory.
 _BATCHES_AHEAD = 4
+# The first batch holds so much of a full one, and each that follows twice as much as the last.
+_FIRST_SHARE = 8
 _BATCHES_READY = 1  # prepared while the model runs
 _MAX_PADDING = 0.25  # of the audio in a batch: more costs more than a batch of its own
 _SECONDS_TO_STOP = 2.0  # for a thread that reads; one that waits for a silent pipe never stops
@@ -87,16 +89,24 @@ def map_in_batches(
     )
     done: dict[int, tuple[ItemT, ResultT | None]] = {}
     num_yielded = 0
+
+    def complete() -> Iterator[tuple[ItemT, ResultT | None]]:
+        nonlocal num_yielded
+        while num_yielded in done:
+            yield done.pop(num_yielded)
+            num_yielded += 1
+
     with closing(prefetched(batches, _BATCHES_READY)) as ready:
         for batch in ready:
+            done.update((number, (item, None)) for number, item, prepared in batch if not prepared)
+            yield from complete()  # what ends with a mark waits for no other run
             values = [value for _, _, prepared in batch for value in prepared]
             results = iter(run(values) if values else ())
-            for number, item, prepared in batch:
-                done[number] = item, next(results) if prepared else None
+            done.update(
+                (number, (item, next(results))) for number, item, prepared in batch if prepared
+            )
             del batch, values  # their audio is not to stay while the next batch runs
-            while num_yielded in done:
-                yield done.pop(num_yielded)
-                num_yielded += 1
+            yield from complete()
 
 
 def form_batches(
@@ -108,8 +118,9 @@ def form_batches(
     """Put items that are near in length together.
 
     Each batch holds the item that has waited longest, so that results can come in order, and those
-    nearest to it in length, as long as little is padded. The first batches are chosen among fewer
-    items, so that they need not wait for many to be read.
+    nearest to it in length, as long as little is padded. The first batches are small, and chosen
+    among few items: whoever waits for the first result waits neither for others that would share
+    its batch nor for many to be read, and the model has work at once.
 
     Args:
         stream: numbered items, read lazily, as many as make a few batches.
@@ -126,7 +137,9 @@ def form_batches(
     while True:
         num_batches += 1
         ahead = min(num_batches, _BATCHES_AHEAD)
-        while not is_last and _has_room(waiting, total, ahead, limits):
+        share = max(1, _FIRST_SHARE >> num_batches - 1)
+        now = BatchLimits(limits.count, limits.padded // share)
+        while not is_last and _has_room(waiting, total, ahead, now):
             entry = next(stream, None)
             if entry is None:
                 is_last = True
@@ -137,7 +150,7 @@ def form_batches(
         if not waiting:
             return
         batch = [entry for entry in waiting if not entry.length]
-        batch += _nearest([entry for entry in waiting if entry.length], limits)
+        batch += _nearest([entry for entry in waiting if entry.length], now)
         numbers = {entry.number for entry in batch}
         waiting = [entry for entry in waiting if entry.number not in numbers]
         yield [(entry.number, entry.item) for entry in batch]

@@ -71,14 +71,19 @@ def test_batches_keep_their_limits_and_never_leave_the_oldest_behind(lengths, si
 
 
 def test_batches_are_of_neighbours_in_length_by_hand():
-    # The first batch is chosen among 30, 50 and 31: more than a batch. 52 and 50 make 104.
-    assert batches([30, 50, 31, 29, 0, 52, 48, 51]) == [
-        [(0, 30), (2, 31)],
-        [(4, 0), (1, 50), (6, 48)],
-        [(3, 29)],
-        [(5, 52)],
-        [(7, 51)],
+    # The fourth batch is chosen among all the rest. A fourth of 31 makes 124, 52 and 50 make 104.
+    assert batches([100, 100, 100, 30, 50, 31, 29, 0, 52, 48, 51])[3:] == [
+        [(7, 0), (3, 30), (5, 31), (6, 29)],
+        [(4, 50), (9, 48)],
+        [(8, 52)],
+        [(10, 51)],
     ]
+
+
+def test_the_first_batches_hold_an_eighth_a_quarter_and_half_of_a_full_one():
+    formed = batches([10] * 40, BatchLimits(16, 80))
+
+    assert [len(batch) for batch in formed] == [1, 2, 4, 8, 8, 8, 8, 1]
 
 
 def test_lengths_of_a_corpus_waste_little_and_fill_batches():
@@ -121,7 +126,21 @@ def test_the_first_batch_waits_for_no_more_than_it_holds():
 
     next(form_batches(enumerate(10 for _ in numbers), length=lambda length: length, limits=LIMITS))
 
-    assert next(numbers) <= 12  # of 10 each a batch of 100; the last one read, and this one
+    assert next(numbers) <= 4  # of 10 each an eighth of 100; the last one read, and this one
+
+
+def test_a_mark_waits_for_no_run_but_those_before_it(threads):
+    runs = []
+
+    def run(values):
+        runs.append(values)
+        return values
+
+    stream = mapped([60, 0, 60, 0], BatchLimits(1, 60), run=run)
+
+    assert [next(stream), next(stream)] == [(60, -60), (0, None)]
+    assert runs == [[-60]]
+    assert list(stream) == [(60, -60), (0, None)]
 
 
 def test_results_come_while_later_items_are_still_to_be_read(threads):

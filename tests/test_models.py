@@ -288,6 +288,32 @@ def test_accelerator_gives_the_numbers_of_the_cpu(device, tmp_path):
     torch.testing.assert_close(found.logits[:, :7].cpu(), exact, rtol=1e-3, atol=1e-3)
 
 
+@pytest.mark.parametrize(
+    "options", [{}, {"feat_extract_norm": "layer", "do_stable_layer_norm": True}]
+)
+def test_a_model_never_waits_for_a_number_of_its_device(options):
+    model = tiny_model(**options).to("meta")  # which has none to give, and takes none of another
+    lengths = torch.tensor([4_000, 2_500])
+
+    with torch.inference_mode():
+        found = model(torch.empty(2, 4_000, device="meta"), lengths)
+
+    expected = tiny_model(**options)(torch.zeros(2, 4_000), lengths).logits
+    assert found.logits.shape == expected.shape
+
+
+def test_an_error_that_speaks_of_memory_and_not_of_too_little_stays_itself():
+    model = tiny_model()
+
+    def fail(*_):
+        raise RuntimeError("CUDA error: an illegal memory access was encountered")
+
+    model.register_forward_pre_hook(fail)
+
+    with pytest.raises(RuntimeError, match="illegal memory access"):
+        ctc_log_probs(model, [np.zeros(800, np.float32)])
+
+
 def test_batch_that_does_not_fit_into_memory_says_what_to_do():
     model = tiny_model()
     model.register_forward_pre_hook(_run_out_of_memory)

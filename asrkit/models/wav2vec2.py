@@ -38,7 +38,6 @@ from asrkit.models.layers import (
     read_config,
     require,
     require_range,
-    valid_mask,
 )
 
 PROBLEM_TYPES = ("single_label_classification", "multi_label_classification", "regression")
@@ -187,8 +186,10 @@ def _labels(count: int) -> dict[int, str]:
 
 Product = tuple[Tensor, Tensor | None]  # a matrix and a bias
 # Frames that go through the feature encoder at once: what stands between its layers is then small
-# enough for the cache, and for memory that need not come from the system every time.
+# enough for the cache, and for memory that need not come from the system every time. A GPU, which
+# has to be told each product, would spend its time on being told.
 _FRAMES_AT_ONCE = 100
+_FRAMES_AT_ONCE_ON_GPU = 2000
 
 
 class ConvLayer(nn.Module):
@@ -281,9 +282,10 @@ class FeatureEncoder(nn.Module):
         signal = samples[:, None]
         products = [self.conv_layers[0].product(signal[:length]), *products]
         num_frames = self.config.frame_lengths(len(samples))
+        at_once = _FRAMES_AT_ONCE if samples.device.type == "cpu" else _FRAMES_AT_ONCE_ON_GPU
         pieces = []
-        for start in range(0, num_frames, _FRAMES_AT_ONCE):
-            last = min(start + _FRAMES_AT_ONCE, num_frames) - 1
+        for start in range(0, num_frames, at_once):
+            last = min(start + at_once, num_frames) - 1
             end = last * self.total_stride + self.config.receptive_field
             rows = signal[start * self.total_stride : end]
             for layer, product in zip(self.conv_layers, products, strict=True):
@@ -505,12 +507,15 @@ class Wav2Vec2Model(nn.Module):
     def features(
         self, values: Tensor, lengths: Tensor | None, *, with_padding: bool
     ) -> tuple[Tensor, Tensor]:
-        """The front half: features (B, F, C) of the convolutions, and the valid frames (B,)."""
+        """Features (B, F, C) of the convolutions, and how many are valid (B,), on the CPU."""
         config = self.config
+        num_samples = values.shape[1]
         if lengths is None:
-            lengths = torch.full((len(values),), values.shape[1], device=values.device)
-        if (mask := valid_mask(lengths, values.shape[1])) is not None:
-            values = values.masked_fill(~mask, 0)
+            lengths = torch.full((len(values),), num_samples)
+        lengths = lengths.cpu()  # to know them, nothing need wait for what a device is doing
+        if int(lengths.min()) < num_samples:
+            positions = torch.arange(num_samples, device=values.device)
+            values = values.masked_fill(positions >= lengths.to(values.device)[:, None], 0)
         values = F.pad(values, (0, max(0, config.receptive_field - values.shape[1])))
         lengths = lengths.clamp(min=config.receptive_field)
         # The first layer hears samples as they are; what follows has the dtype of the weights.
@@ -528,6 +533,7 @@ class Wav2Vec2Model(nn.Module):
     ) -> EncoderOutput:
         """The back half: what the transformer makes of (B, F, D), `lengths` (B,) frames valid."""
         items = Items.of(lengths, projected.shape[1], with_padding=with_padding)
+        lengths = lengths.to(projected.device)
         states = self.encoder(projected, items, output_hidden_states=output_hidden_states)
         last = states[-1]
         if self.adapter is not None:

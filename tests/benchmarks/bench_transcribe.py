@@ -1,15 +1,22 @@
 """Audio seconds per second of asrkit, transformers' pipeline, ONNX Runtime and CTranslate2.
 
     python tests/benchmarks/bench_transcribe.py [--models base large hubert] [--threads 2]
-        [--repeats 5 1 1] [--clips 200] [--minutes 30] [--seconds-of-work 0] [-o FILE]
+        [--repeats 5] [--clips 200] [--minutes 30] [--folder DIR] [-o FILE] [--budget MINUTES]
 
-Three loads: one clip of 20 s, clips of 2 to 20 s, one long file; models of three published sizes
-with random weights (their texts are compared all the same). Every contender is a process that has
-loaded its model; they take turns, and the table has the medians. The floor is the time that the
-model's multiply-adds take at the rate of a large matrix product, measured between the turns.
+Three loads: one clip of 20 s, which is repeated; clips of 2 to 20 s; one long file. Models of three
+published sizes with random weights (their texts are compared all the same). Every contender is a
+process that has loaded its model; they take turns, and the table has the medians. Where several
+inputs at once may be quicker, a few clips tell first, and only the quickest size goes on to the
+large loads, beside one at a time. The floor is the time that the model's multiply-adds take at the
+rate of the fastest large matrix product at hand, the best that was measured after any turn.
 
-Needs transformers, onnx, onnxscript, onnxruntime, ctranslate2; what cannot be imported, or cannot
-load the model, is left out of the table and named below it.
+FILE keeps every row as soon as it is measured, as a line of JSON, and what it has is not measured
+again: a run can be stopped, go on, and print the tables once more. (Of the code it knows no more
+than the version: after a change, take another file.) DIR keeps the checkpoints and the audio. With
+MINUTES, no turn begins that would not end in time.
+
+Needs transformers, onnx, onnxscript, onnxruntime, ctranslate2; what cannot load the model is left
+out of the table and named below it.
 """
 
 from __future__ import annotations
@@ -24,8 +31,9 @@ import subprocess
 import sys
 import tempfile
 import time
-from contextlib import suppress
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -35,10 +43,11 @@ import numpy as np
 import soundfile
 import torch
 import transformers
-from contenders import CONTENDERS, SAMPLE_RATE
+from contenders import CHUNK, CONTENDERS, CONTEXT, SAMPLE_RATE
 from torch.nn.functional import linear
 
 import asrkit
+from asrkit.models import kernels
 
 SPEECH = Path(__file__).parents[2] / "examples" / "audio" / "two-minutes.ogg"
 TOKENS = "<pad> <s> </s> <unk> | E T A O N I H S R D L U M W C F G Y P B V K ' X J Q Z".split()
@@ -81,16 +90,23 @@ def write_model(folder: Path, key: str) -> Any:
     return model
 
 
-def write_others(folder: Path, model: Any) -> dict[str, str]:
-    """What ONNX Runtime, CTranslate2 and our int8 load; gives the reasons for what is missing."""
-    missing = {}
-    for write in (_write_onnx, _write_ctranslate2, _write_int8):
-        try:
-            write(folder, model)
-        except Exception as error:  # whatever a foreign exporter raises
-            reason = str(error).strip().splitlines() or [""]
-            missing[write.__name__.removeprefix("_write_")] = f"{type(error).__name__}: {reason[0]}"
-    return missing
+def prepare(folder: Path, key: str) -> tuple[Any, dict[str, str]]:
+    """All that the contenders load; gives the config, and why something of it is missing."""
+    reasons = folder / "missing.json"
+    if not reasons.is_file():
+        model = write_model(folder, key)
+        missing = {}
+        for write in (_write_onnx, _write_ctranslate2, _write_int8):
+            try:
+                write(folder, model)
+            except Exception as error:  # whatever a foreign exporter raises
+                name = write.__name__.removeprefix("_write_")
+                missing[name] = (
+                    f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
+                )
+        reasons.write_text(json.dumps(missing))
+    config = transformers.AutoConfig.from_pretrained(folder)
+    return config, json.loads(reasons.read_text())
 
 
 def _write_onnx(folder: Path, model: Any) -> None:
@@ -136,25 +152,59 @@ def _write_int8(folder: Path, model: Any) -> None:
     subprocess.run([sys.executable, *map(str, command), "-q", "--quantize", "int8"], check=True)
 
 
-def write_audio(folder: Path, *, clips: int, minutes: float) -> dict[str, list[str]]:
-    """The three loads, cut from speech; lengths are spread as those of utterances are."""
+@dataclass(frozen=True)
+class Load:
+    """What a turn is about.
+
+    Attributes:
+        name: with what makes it another one.
+        paths: its files.
+        is_long: one file, in chunks.
+        is_choice: tells which batch size is the quickest; nothing else takes part.
+    """
+
+    name: str
+    paths: list[str]
+    is_long: bool = False
+    is_choice: bool = False
+
+    @property
+    def seconds(self) -> float:
+        """Of audio."""
+        return sum(soundfile.info(path).duration for path in self.paths)
+
+    def pieces(self) -> list[int]:
+        """Samples of all that goes through a model; the overlap of chunks is work as well."""
+        sizes = [soundfile.info(path).frames for path in self.paths]
+        if self.is_long:
+            sizes = [round(CHUNK * SAMPLE_RATE)] * round(self.seconds / (CHUNK - 2 * CONTEXT))
+        return sizes
+
+
+def write_audio(folder: Path, *, clips: int, minutes: float) -> list[Load]:
+    """The loads, cut from speech; lengths are spread as those of utterances are."""
     speech, rate = soundfile.read(SPEECH, dtype="float32")
     assert rate == SAMPLE_RATE, rate
+
+    def write(name: str, lengths: Sequence[float]) -> list[str]:
+        choose = random.Random(name)
+        paths = [folder / name / f"{index}.wav" for index in range(len(lengths))]
+        for path, seconds in zip(paths, lengths, strict=True):
+            start = choose.randrange(len(speech))
+            samples = np.take(speech, range(start, start + round(seconds * rate)), mode="wrap")
+            path.parent.mkdir(parents=True, exist_ok=True)
+            soundfile.write(path, samples, rate)
+        return [str(path) for path in paths]
+
     choose = random.Random(0)
-    folder.mkdir()
-
-    def write(name: str, seconds: float) -> str:
-        start = choose.randrange(len(speech))
-        samples = np.take(speech, range(start, start + round(seconds * rate)), mode="wrap")
-        soundfile.write(folder / name, samples, rate)
-        return str(folder / name)
-
     lengths = [min(20.0, max(2.0, choose.lognormvariate(2.0, 0.6))) for _ in range(clips)]
-    return {
-        "one clip of 20 s": [write("clip.wav", 20.0)],
-        f"{clips} clips of 2 to 20 s": [write(f"{i}.wav", s) for i, s in enumerate(lengths)],
-        f"one file of {minutes:g} minutes": [write("long.wav", 60 * minutes)],
-    }
+    few = [5.0, 6.0, 6.0, 7.0, 7.0, 8.0, 8.0, 9.0]
+    return [
+        Load("one clip of 20 s", write("clip", [20.0])),
+        Load(f"{len(few)} clips of 5 to 9 s", write("few", few), is_choice=True),
+        Load(f"{clips} clips of 2 to 20 s", write("clips", lengths)),
+        Load(f"one file of {minutes:g} minutes", write("long", [60 * minutes]), is_long=True),
+    ]
 
 
 # ---------------------------------------------------------------------------------------- floor
@@ -176,17 +226,30 @@ def multiply_adds(config: Any, num_samples: int) -> int:
     return total + config.num_hidden_layers * frames * layer
 
 
-def gemm_rate(dtype: str, seconds: float = 1.0) -> float:
-    """Multiply-adds per second of a large product of the shape of a feed-forward layer."""
-    kind = getattr(torch, dtype)
-    x, weight = torch.randn(4096, 1024).to(kind), torch.randn(4096, 1024).to(kind)
-    with torch.inference_mode():
-        linear(x, weight)
-        count, start = 0, time.perf_counter()
-        while (elapsed := time.perf_counter() - start) < seconds:
-            linear(x, weight)
-            count += 1
-    return count * 4096 * 4096 * 1024 / elapsed
+def gemm_rates(seconds: float = 0.3) -> dict[str, float]:
+    """Multiply-adds per second of large products, by dtype: of the quickest that there is."""
+    rates = {}
+    for dtype in (torch.float32, torch.bfloat16):
+        for rows, outputs, inputs in ((4096, 4096, 1024), (1024, 1024, 1024)):
+            x, weight = torch.randn(rows, inputs).to(dtype), torch.randn(outputs, inputs).to(dtype)
+            for product in (linear, kernels.linear):
+                times = _repeat(partial(product, x, weight, None), seconds)
+                rate = rows * outputs * inputs / statistics.median(times)
+                name = str(dtype).removeprefix("torch.")
+                rates[name] = max(rates.get(name, 0.0), rate)
+    return rates
+
+
+@torch.inference_mode()
+def _repeat(function: partial[Any], seconds: float) -> list[float]:
+    """Times of as many calls as fit."""
+    function()
+    times: list[float] = []
+    while sum(times) < seconds:
+        start = time.perf_counter()
+        function()
+        times.append(time.perf_counter() - start)
+    return times
 
 
 # ---------------------------------------------------------------------------------------- turns
@@ -194,12 +257,73 @@ def gemm_rate(dtype: str, seconds: float = 1.0) -> float:
 
 @dataclass
 class Row:
-    """What was measured of one contender with one batch size on one load."""
+    """What was measured of one contender with one batch size on one load.
 
+    Attributes:
+        model: key of `MODELS`.
+        load: its name.
+        contender: its name.
+        batch: inputs at once; 0 where it chooses for itself.
+        setup: machine and versions.
+        seconds: of each repeat.
+        first: seconds to the first text of each repeat.
+        peak: bytes of memory.
+        texts: of the inputs.
+        rates: of matrix products, right after.
+    """
+
+    model: str
+    load: str
+    contender: str
+    batch: int
+    setup: str
     seconds: list[float] = field(default_factory=list)
     first: list[float] = field(default_factory=list)
     peak: int = 0
     texts: list[str] = field(default_factory=list)
+    rates: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def key(self) -> tuple[str, str, str, int, str]:
+        """What says that it is the same."""
+        return self.model, self.load, self.contender, self.batch, self.setup
+
+    @property
+    def time(self) -> float:
+        """The median."""
+        return statistics.median(self.seconds)
+
+    @property
+    def name(self) -> str:
+        """In a table."""
+        return self.contender + (f", batch {self.batch}" if self.batch else "")
+
+
+class Rows:
+    """Those that were measured, and a file that keeps them."""
+
+    def __init__(self, path: Path | None) -> None:
+        self.path = path
+        lines = path.read_text().splitlines() if path is not None and path.exists() else []
+        self.known = {row.key: row for row in (Row(**json.loads(line)) for line in lines)}
+
+    def add(self, row: Row) -> None:
+        """Keep one that is complete."""
+        self.known[row.key] = row
+        print(f"{row.model}, {row.load}: {row.name} {row.time:.2f} s", file=sys.stderr, flush=True)
+        if self.path is not None:
+            with self.path.open("a") as file:
+                file.write(json.dumps(asdict(row)) + "\n")
+
+    def of(self, model: str, load: Load, setup: str) -> list[Row]:
+        """Those of a table, in the order of the contenders."""
+        found = [
+            row
+            for row in self.known.values()
+            if (row.model, row.load, row.setup) == (model, load.name, setup)
+        ]
+        order = list(CONTENDERS)
+        return sorted(found, key=lambda row: (order.index(row.contender), row.batch))
 
 
 class Process:
@@ -218,8 +342,8 @@ class Process:
         )
         self._answer()
 
-    def ask(self, paths: list[str], batch_size: int, *, is_long: bool) -> dict[str, Any]:
-        request = {"paths": paths, "batch_size": batch_size, "is_long": is_long}
+    def ask(self, load: Load, batch: int) -> dict[str, Any]:
+        request = {"paths": load.paths, "batch_size": batch, "is_long": load.is_long}
         assert self.process.stdin is not None
         self.process.stdin.write(json.dumps(request) + "\n")
         self.process.stdin.flush()
@@ -238,128 +362,195 @@ class Process:
         self.process.wait()
 
 
-def measure(
-    folder: Path, loads: dict[str, list[str]], arguments: argparse.Namespace
-) -> tuple[dict[str, dict[str, Row]], dict[str, list[float]]]:
-    """Rows by load and contender, and the rates of products in between, by dtype."""
-    processes: dict[str, Process] = {}
-    for name in CONTENDERS:
-        with suppress(RuntimeError):
-            processes[name] = Process(name, folder, arguments.threads)
-    rates: dict[str, list[float]] = {"float32": [], "bfloat16": []}
-    tables: dict[str, dict[str, Row]] = {}
-    clips = sorted(next(paths for paths in loads.values() if len(paths) > 1)[:24])
-    try:
-        turns = [(name, size) for name in processes for size in _sizes(name, processes, clips)]
-        for (load, paths), repeats in zip(loads.items(), arguments.repeats, strict=True):
-            is_long = load.startswith("one file")
-            table: dict[tuple[str, int], Row] = {turn: Row() for turn in turns}
-            for _ in range(repeats):
-                for (name, size), row in table.items():
-                    if len(paths) == 1 and not is_long and size > 1:
-                        continue  # a batch of one
-                    answer = processes[name].ask(paths, size, is_long=is_long)
-                    row.seconds.append(answer["seconds"])
-                    row.first.append(answer["first"])
-                    row.peak = max(row.peak, answer["peak"])
-                    row.texts = answer["texts"]
-                for dtype, values in rates.items():
-                    values.append(gemm_rate(dtype))
-            tables[load] = {
-                name + (f", batch {size}" if size else ""): row
-                for (name, size), row in table.items()
-                if row.seconds
-            }
-            print(f"measured: {load}", file=sys.stderr, flush=True)
-    finally:
-        for process in processes.values():
-            process.close()
-    return tables, rates
+@dataclass
+class Benchmark:
+    """A run: what is to be measured, and how much time there is.
 
+    Attributes:
+        folder: holds the checkpoints.
+        loads: what is transcribed; the first is one clip, of which all times are estimated.
+        rows: what is known already.
+        setup: machine and versions.
+        threads: of each contender.
+        repeats: of the first load.
+        deadline: on the monotonic clock.
+        failed: contenders that could not load a model, by model.
+    """
 
-def _sizes(name: str, processes: dict[str, Process], clips: list[str]) -> list[int]:
-    """The first batch size, and the quickest if that is another."""
-    sizes = CONTENDERS[name].batch_sizes
-    process = processes[name]
-    process.ask(clips[:2], sizes[0], is_long=False)  # a warm-up
-    if len(sizes) == 1:
-        return list(sizes)
-    seconds = {size: process.ask(clips, size, is_long=False)["seconds"] for size in sizes}
-    return list(dict.fromkeys((sizes[0], min(sizes, key=seconds.__getitem__))))
+    folder: Path
+    loads: list[Load]
+    rows: Rows
+    setup: str
+    threads: int
+    repeats: int
+    deadline: float
+    failed: dict[str, list[str]] = field(default_factory=dict)
+
+    def turns(self, model: str, load: Load) -> Iterator[Row]:
+        """The rows of a table that are to be measured still."""
+        for name, contender in CONTENDERS.items():
+            first, *others = contender.batch_sizes
+            sizes = [first]
+            if load.is_choice:
+                sizes = [first, *others] if others else []
+            elif others and len(load.pieces()) > 1:
+                sizes = sorted({first, self._quickest(model, name) or first})
+            for size in sizes:
+                row = Row(model, load.name, name, size, self.setup)
+                if row.key not in self.rows.known and name not in self.failed.get(model, ()):
+                    yield row
+
+    def _quickest(self, model: str, contender: str) -> int | None:
+        (load,) = (load for load in self.loads if load.is_choice)
+        tried = [row for row in self.rows.of(model, load, self.setup) if row.contender == contender]
+        return min(tried, key=lambda row: row.time).batch if tried else None
+
+    def seconds_of(self, row: Row, load: Load) -> float:
+        """An estimate of a turn, from the one clip; nothing where that is not known."""
+        clip = self.loads[0]
+        known = [
+            other.time
+            for other in self.rows.of(row.model, clip, self.setup)
+            if other.contender == row.contender
+        ]
+        return min(known, default=0.0) * sum(load.pieces()) / sum(clip.pieces())
+
+    def run(self, models: Sequence[str]) -> None:
+        """Measure what is missing, one load of all models after another."""
+        for number, load in enumerate(self.loads):
+            if number:
+                left = sum(
+                    self.seconds_of(row, other)
+                    for other in self.loads[number:]
+                    for model in models
+                    for row in self.turns(model, other)
+                )
+                print(f"about {left / 60:.0f} minutes to go", file=sys.stderr, flush=True)
+            for model in models:
+                self._measure(model, load)
+
+    def _measure(self, model: str, load: Load) -> None:
+        turns = list(self.turns(model, load))
+        repeats = self.repeats if load is self.loads[0] else 1
+        last = {row.contender: row for row in turns}
+        processes: dict[str, Process] = {}
+        try:
+            for repeat in range(1, repeats + 1):
+                for row in turns:
+                    if self._take_turn(row, load, processes) and repeat == repeats:
+                        row.rates = gemm_rates()
+                        self.rows.add(row)
+                    is_over = repeat == repeats and row is last[row.contender]
+                    if is_over and row.contender in processes:
+                        processes.pop(row.contender).close()
+        finally:
+            for process in processes.values():
+                process.close()
+
+    def _take_turn(self, row: Row, load: Load, processes: dict[str, Process]) -> bool:
+        """Whether it came to an end; it does not begin where there is no time."""
+        failed = self.failed.setdefault(row.model, [])
+        is_late = time.monotonic() + self.seconds_of(row, load) > self.deadline
+        if row.contender in failed or is_late:
+            return False
+        try:
+            if row.contender not in processes:
+                process = Process(row.contender, self.folder / row.model, self.threads)
+                processes[row.contender] = process
+                process.ask(Load("a warm-up", self.loads[1].paths[:1]), 1)
+            answer = processes[row.contender].ask(load, row.batch)
+        except (RuntimeError, OSError):
+            failed.append(row.contender)
+            return False
+        row.seconds.append(answer["seconds"])
+        row.first.append(answer["first"])
+        row.peak = max(row.peak, answer["peak"])
+        row.texts = answer["texts"]
+        return True
 
 
 # --------------------------------------------------------------------------------------- tables
 
 
-def print_table(
-    load: str, rows: dict[str, Row], floors: dict[str, float], num_seconds: float
-) -> None:
+def print_table(load: Load, rows: Sequence[Row], config: Any, rates: dict[str, float]) -> None:
     """A Markdown table of one load: speed, ratios, share of the floor, memory, text."""
-    base = min(
-        statistics.median(row.seconds)
-        for name, row in rows.items()
-        if "transformers float32" in name
-    )
-    texts = next(row.texts for name, row in rows.items() if "transformers float32" in name)
-    print(f"\n**{load}** ({num_seconds:.0f} s of audio)\n")
+    base = [row for row in rows if row.contender == "transformers float32"]
+    work = sum(multiply_adds(config, size) for size in load.pieces())
+    print(f"\n**{load.name}** ({load.seconds:.0f} s of audio)\n")
     print(
         "| | seconds | x real time | x transformers float32 | of the floor | first text | peak GB"
         " | characters that differ |"
     )
     print("|---|---|---|---|---|---|---|---|")
-    for name, row in rows.items():
-        seconds = statistics.median(row.seconds)
-        dtype = next(c.dtype for key, c in CONTENDERS.items() if name.startswith(key))
-        share = f"{100 * floors[dtype] / seconds:.0f} %" if dtype in floors else ""
-        differ = 100 * jiwer.cer(texts, row.texts)
-        print(
-            f"| {name} | {seconds:.2f} | {num_seconds / seconds:.1f} | {base / seconds:.2f}"
-            f" | {share} | {statistics.median(row.first):.2f} s | {row.peak / 1e9:.2f}"
-            f" | {differ:.2f} % |"
-        )
+    for row in rows:
+        dtype = CONTENDERS[row.contender].dtype
+        cells = [
+            row.name,
+            f"{row.time:.2f}",
+            f"{load.seconds / row.time:.1f}",
+            f"{min(other.time for other in base) / row.time:.2f}" if base else "",
+            f"{100 * work / rates[dtype] / row.time:.0f} %" if dtype in rates else "",
+            f"{statistics.median(row.first):.2f} s",
+            f"{row.peak / 1e9:.2f}",
+            f"{100 * jiwer.cer(base[0].texts, row.texts):.2f} %" if base else "",
+        ]
+        print(f"| {' | '.join(cells)} |")
+
+
+def print_model(benchmark: Benchmark, key: str, config: Any, missing: dict[str, str]) -> None:
+    """All tables of a model, as far as it was measured."""
+    tables = [(load, benchmark.rows.of(key, load, benchmark.setup)) for load in benchmark.loads]
+    measured = [row.rates for _, rows in tables for row in rows]
+    if not measured:
+        return
+    rates = {name: max(rate[name] for rate in measured) for name in measured[0]}
+    shown = (f"{2 * rate / 1e9:.0f} GFLOP/s in {name}" for name, rate in rates.items())
+    print(f"\n## {MODELS[key][0]}\n\nMatrix products: {', '.join(shown)}")
+    for load, rows in tables:
+        if rows:
+            print_table(load, rows, config, rates)
+    failed = dict.fromkeys(benchmark.failed.get(key, ()), "does not run")
+    for name, reason in (missing | failed).items():
+        print(f"\n{name}: {reason}")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--models", nargs="+", choices=MODELS, default=list(MODELS))
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--repeats", type=int, nargs=3, default=[5, 1, 1], metavar="N")
+    parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--clips", type=int, default=200)
     parser.add_argument("--minutes", type=float, default=30.0)
+    parser.add_argument("--folder", type=Path)
+    parser.add_argument("-o", "--output", type=Path, metavar="FILE")
+    parser.add_argument("--budget", type=float, default=float("inf"), metavar="MINUTES")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     packages = ("torch", "transformers", "onnxruntime", "ctranslate2")
     versions = [f"{name} {metadata.version(name)}" for name in packages]
     versions.insert(0, f"asrkit {asrkit.__version__}")
     machine = f"{platform.machine()} with {torch.backends.cpu.get_cpu_capability()}"
-    print(f"{machine}, {arguments.threads} threads; {', '.join(versions)}")
+    setup = f"{machine}, {arguments.threads} threads; {', '.join(versions)}"
+    deadline = time.monotonic() + 60 * arguments.budget
     with tempfile.TemporaryDirectory() as name:
-        work = Path(name)
-        loads = write_audio(work / "audio", clips=arguments.clips, minutes=arguments.minutes)
-        for key in arguments.models:
-            folder = work / key
-            model = write_model(folder, key)
-            missing = write_others(folder, model)
-            config = model.config
-            del model
-            tables, rates = measure(folder, loads, arguments)
-            rate = {dtype: statistics.median(values) for dtype, values in rates.items()}
-            print(f"\n## {MODELS[key][0]}\n")
-            print(
-                "Matrix products: "
-                + ", ".join(f"{2 * value / 1e9:.0f} GFLOP/s in {d}" for d, value in rate.items())
-            )
-            for load, rows in tables.items():
-                sizes = [soundfile.info(path).frames for path in loads[load]]
-                if load.startswith("one file"):  # in chunks; their overlap is work as well
-                    sizes = [30 * SAMPLE_RATE] * round(sum(sizes) / (20 * SAMPLE_RATE))
-                work_done = sum(multiply_adds(config, size) for size in sizes)
-                floors = {dtype: work_done / value for dtype, value in rate.items()}
-                seconds = sum(soundfile.info(path).duration for path in loads[load])
-                print_table(load, rows, floors, seconds)
-            for contender, reason in missing.items():
-                print(f"\n{contender}: {reason}")
-            sys.stdout.flush()
+        folder = arguments.folder or Path(name)
+        loads = write_audio(folder / "audio", clips=arguments.clips, minutes=arguments.minutes)
+        prepared = {key: prepare(folder / key, key) for key in arguments.models}
+        benchmark = Benchmark(
+            folder,
+            loads,
+            Rows(arguments.output),
+            setup,
+            arguments.threads,
+            arguments.repeats,
+            deadline,
+        )
+        try:
+            benchmark.run(arguments.models)
+        finally:  # what there is, when it is stopped
+            print(setup)
+            for key, (config, missing) in prepared.items():
+                print_model(benchmark, key, config, missing)
 
 
 if __name__ == "__main__":
