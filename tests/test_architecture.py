@@ -95,6 +95,7 @@ def test_only_the_model_rooms_import_torch(path):
         ["convert", "lm", "--help"],
         ["eval-wer", "--help"],
         ["doctor", "--help"],
+        ["completion", "bash"],
         ["transcribe", "--batch-size", "none"],  # files of settings were read
     ],
 )
