@@ -282,8 +282,9 @@ def files_of(
     """
     if isinstance(item, FailedInput):
         return {}
-    stem = directory / item.name
-    return {kind: stem.with_name(stem.stem + suffix) for kind, suffix in suffixes.items()}
+    path = directory / item.name
+    stem, _ = os.path.splitext(path.name)  # Python 3.14 changed that of pathlib
+    return {kind: path.with_name(stem + suffix) for kind, suffix in suffixes.items()}
 
 
 def check_files(

@@ -100,7 +100,7 @@ def test_recordings_give_files_no_separator_of_any_system(tmp_path):
     found = list(recordings_in([AudioInput(str(table), name="two.ctm")], FORMATS["ctm"]))
 
     assert not any(isinstance(item, FailedInput) for item in found)
-    assert [item.item.name for item in found] == [".._up.ctm", "C__up.ctm"]
+    assert [item.item.name for item in found] == ["__up.ctm", "C__up.ctm"]
 
 
 def test_a_page_names_audio_on_another_drive_in_full(monkeypatch, tmp_path):

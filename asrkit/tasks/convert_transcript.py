@@ -110,7 +110,7 @@ def _recordings(item: AudioInput, known: Format) -> Iterator[Recording | FailedI
             yield FailedInput(item.source, transcript, item.id)
             continue
         if len(found) > 1:
-            own = re.sub(r"[/\\:]", "_", file_name(transcript))
+            own = re.sub(r"^\.+|[/\\:]", "_", file_name(transcript))
             name = os.path.join(os.path.dirname(item.name), own)
         named = replace(item, id=transcript.id or item.id, name=f"{name}{last}")
         yield Recording(named, known, transcript)
