@@ -19,7 +19,8 @@ _PATIENCE_SECONDS = 1.0
 def main() -> None:
     """Run the command line and exit with its code, or answer a shell that completes one."""
     if sys.argv[1:2] == [QUESTION] and len(sys.argv) > 2:
-        sys.stdout.write("".join(f"{word}\n" for word in answer(sys.argv[2], sys.argv[3:])))
+        words = answer(sys.argv[2], sys.argv[3:])
+        sys.stdout.buffer.write("".join(f"{word}\n" for word in words).encode())
         return
     from asrkit.cli.app import app
 

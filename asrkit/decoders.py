@@ -349,6 +349,8 @@ class _ContainerDecoder:
         self._stream = self._container.streams.best("audio")
         if self._stream is None:
             raise AudioError(f"{name}: has no audio track", hint="it may be a silent video")
+        if self._stream.codec_context is None:  # PyAV before 18 would end the process
+            raise ValueError("a codec that FFmpeg does not know")
         self._packets = self._container.decode(self._stream)
         self._first = next(self._packets, None)
         frame = self._first

@@ -535,12 +535,15 @@ def _unusable(path: str, error: OSError | ValueError) -> InputError:
 
 
 def _name_below(path: str, root: str | None) -> str:
-    """A relative path with forward slashes that never leaves the folder it is put in."""
+    """A relative path with forward slashes that never leaves the folder it is put in.
+
+    On Windows names leave it that are not absolute: of the current folder of a drive, as C:name.
+    """
     relative = os.path.basename(path) if root is None else path
     if root:
         relative = os.path.relpath(path, root)
     name = os.path.normpath(relative).replace(os.sep, "/")
-    if os.path.isabs(relative) or name.split("/")[0] == "..":
+    if PurePath(relative).anchor or name.split("/")[0] == "..":
         return os.path.basename(path)
     return name
 

@@ -10,6 +10,7 @@ import importlib.metadata
 import re
 import runpy
 import unicodedata
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -114,7 +115,9 @@ def _is_within_word(text: str, index: int) -> bool:
 
 def _english() -> Normalizer:
     try:
-        from whisper_normalizer.english import EnglishTextNormalizer
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # it has escapes that Python warns of, once
+            from whisper_normalizer.english import EnglishTextNormalizer
     except ImportError as error:
         raise MissingExtraError("the normalizer english", extra="english") from error
     version = importlib.metadata.version("whisper-normalizer")

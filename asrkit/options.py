@@ -34,6 +34,7 @@ DEMO_KEYWORDS, DEMO_SPEAKER = "demo-keywords", "demo-speaker"
 MISSING = ("error", "empty", "skip")
 IDS = ("auto", "none", "first", "last", "tab")
 MAX_NGRAM_ORDER = 5  # of what is estimated
+LM_SUFFIXES = (".arpa", ".bin", ".binary")
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import re
@@ -281,8 +282,9 @@ def files_of(
     """
     if isinstance(item, FailedInput):
         return {}
-    stem = directory / item.name
-    return {kind: stem.with_name(stem.stem + suffix) for kind, suffix in suffixes.items()}
+    path = directory / item.name
+    stem, _ = os.path.splitext(path.name)  # Python 3.14 changed that of pathlib
+    return {kind: path.with_name(stem + suffix) for kind, suffix in suffixes.items()}
 
 
 def check_files(
@@ -294,40 +296,43 @@ def check_files(
         UsageError: two inputs would write the same file, or an output would replace an input.
     """
     # Hashes, since there may be very many paths; one that is known is looked at closely.
-    read = {hash(path) for path in _read_paths(inputs)}
+    read = {hash(_place_of(path)) for path in _read_paths(inputs)}
     written: set[int] = set()
     for item in inputs:
         for path in files_of(item, directory, suffixes).values():
-            if hash(path) in written:
+            place = _place_of(path)
+            if hash(place) in written:
                 owner = next(
                     other
                     for other in inputs
-                    if path in files_of(other, directory, suffixes).values()
+                    if place in map(_place_of, files_of(other, directory, suffixes).values())
                 )
                 if owner is not item:
                     raise UsageError(
                         f"{owner.source} and {item.source} would both write {path}",
                         hint="give them to separate runs with separate directories",
                     )
-            if hash(os.path.abspath(path)) in read and _is_read(path, inputs):
+            if hash(place) in read and _is_read(path, inputs):
                 raise UsageError(
                     f"{path} is an input and would be overwritten",
                     hint="choose another directory",
                 )
-            written.add(hash(path))
+            written.add(hash(place))
+
+
+def _place_of(path: str | Path) -> str:
+    """What the paths of one file have in common: on Windows and macOS, case makes no other file."""
+    place = os.path.normcase(os.path.abspath(path))
+    return place.casefold() if sys.platform == "darwin" else place
 
 
 def _is_read(path: Path, inputs: Iterable[AudioInput | FailedInput]) -> bool:
-    return os.path.abspath(path) in _read_paths(inputs)
+    return _place_of(path) in map(_place_of, _read_paths(inputs))
 
 
 def _read_paths(inputs: Iterable[AudioInput | FailedInput]) -> Iterator[str]:
-    """The absolute path of every file that is read."""
-    return (
-        os.path.abspath(item.path)
-        for item in inputs
-        if isinstance(item, AudioInput) and item.path != "-"
-    )
+    """The path of every file that is read."""
+    return (item.path for item in inputs if isinstance(item, AudioInput) and item.path != "-")
 
 
 def _place(output: str) -> str:
@@ -341,8 +346,13 @@ def encode(text: str) -> bytes:
 
 def write_stdout(text: str) -> None:
     """Write a result, at once."""
-    sys.stdout.buffer.write(encode(text))
-    sys.stdout.buffer.flush()
+    try:
+        sys.stdout.buffer.write(encode(text))
+        sys.stdout.buffer.flush()
+    except OSError as error:
+        if os.name == "nt" and error.errno == errno.EINVAL:  # so says Windows of a closed pipe
+            raise BrokenPipeError from error
+        raise
 
 
 def _append(file: BinaryIO, text: str) -> None:
@@ -383,14 +393,14 @@ def open_whole(path: Path, *, is_growing: bool = False) -> Iterator[BinaryIO]:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix="~")
         _unfinished[temporary] = path if is_growing else None
-        with os.fdopen(handle, "wb", buffering=0 if is_growing else -1) as file:
-            try:
+        is_worth_keeping = is_growing
+        try:
+            with os.fdopen(handle, "wb", buffering=0 if is_growing else -1) as file:
                 yield file
-            except BaseException:
-                if is_growing:
-                    _publish(temporary, path)
-                raise
-        _publish(temporary, path)
+            is_worth_keeping = True
+        finally:  # when the file is closed: Windows renames none that is open
+            if is_worth_keeping:
+                _publish(temporary, path)
     except OSError as error:
         raise OutputError(f"{path}: cannot be written: {error.strerror or error}") from error
     finally:

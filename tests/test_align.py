@@ -12,7 +12,7 @@ import asrkit
 from asrkit.errors import InputError, UsageError
 from asrkit.inputs import FailedInput
 from asrkit.options import AlignOptions
-from asrkit.tasks.align import TextOf, align_stream
+from asrkit.tasks.align import Alignment, TextOf, align_stream
 from asrkit.types import (
     Audio,
     AudioInput,
@@ -215,7 +215,7 @@ def test_inputs_come_back_in_order_and_failed_ones_in_their_place(tmp_path):
 
     assert [isinstance(r, FailedInput) for r in results] == [False, True, True, True, False]
     assert results[2] is gone
-    assert results[4].transcript.segments[0].start == pytest.approx(0.1)
+    assert results[4].segments[0].start == pytest.approx(0.1)
 
 
 def test_times_are_those_of_the_file_for_a_part_of_it():
@@ -276,11 +276,14 @@ def test_result_survives_json():
 
 
 def test_envelope_has_the_loudest_sample_of_each_frame():
+    seen: list[Alignment] = []
+
     (result,) = align_stream(
         [TextOf(spell("_HI_"), (Segment("hi", 0, 0),))],
         spelling_recognizer(),
         AlignOptions(),
-        keep_envelope=True,
+        on_alignment=seen.append,
     )
 
-    assert result.envelope[:4] == pytest.approx(np.array([0, 11, 10, 0]) / 32)
+    assert [item.transcript for item in seen] == [result]
+    assert seen[0].envelope[:4] == pytest.approx(np.array([0, 11, 10, 0]) / 32)

@@ -110,6 +110,7 @@ def test_only_the_clock_multiplies_or_divides_frames_and_rates():
         ["convert", "lm", "--help"],
         ["eval-wer", "--help"],
         ["doctor", "--help"],
+        ["completion", "bash"],
         ["transcribe", "--batch-size", "none"],  # files of settings were read
     ],
 )

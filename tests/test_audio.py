@@ -670,6 +670,16 @@ def test_a_damaged_file_is_read_or_refused(tmp_path_factory, form, edits, kept):
         assert 0 < len(read_audio(path).samples) < 1 << 20
 
 
+def test_a_codec_that_nobody_knows_is_an_error(tmp_path):
+    pytest.importorskip("av")
+    path = tmp_path / "a.wav"
+    data = bytearray(VALID["WAV"])
+    data[34:36] = b"\x10\x82"  # bits of a sample, which make no codec of FFmpeg
+    path.write_bytes(data)
+
+    assert "cannot be decoded" in error_of(AudioInput(str(path))).message
+
+
 # Long files
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import _thread
 import random
+import signal
 import threading
 import time
 from itertools import count
@@ -213,7 +214,16 @@ def test_closing_early_stops_the_threads_and_the_reading(threads):
     assert closed.is_set()
 
 
+@pytest.fixture
+def heeds_interrupts():
+    """Also where the tests run in the background, with SIGINT ignored."""
+    handler = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, handler)
+
+
 @pytest.mark.parametrize("place", ["reading", "running", "decoding"])
+@pytest.mark.usefixtures("heeds_interrupts")
 def test_an_interrupt_ends_everything_at_once(place, threads):
     started = time.monotonic()
     is_busy = threading.Event()

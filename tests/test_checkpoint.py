@@ -123,7 +123,13 @@ def test_id_that_the_hub_forbids_is_refused(source):
         (b"", "not JSON"),
         (b"{", "not JSON"),
         (b"[" * 100_000, "not JSON"),
-        (b'{"n": ' + b"9" * 5000 + b"}", "not JSON"),
+        pytest.param(
+            b'{"n": ' + b"9" * 5000 + b"}",
+            "not JSON",
+            marks=pytest.mark.skipif(
+                not hasattr(sys, "get_int_max_str_digits"), reason="Python 3.10.7 limits numbers"
+            ),
+        ),
         (b'{"a": "\xff"}', "not UTF-8: .* at byte 7"),
         (b"[1]", "a JSON list, expected an object"),
         (b"null", "a JSON NoneType, expected an object"),

@@ -208,7 +208,7 @@ def test_ids_lead_nowhere_but_into_the_folder(folder):
     assert run("rows.jsonl", "-f", "srt", "-o", "out/").exit_code == 0
     assert sorted(str(path) for path in folder.rglob("*.srt")) == sorted(
         str(folder / name)
-        for name in ("talk.srt", "out/.._.._up.srt", "out/_etc_x.srt", "out/...srt", "out/a_b.srt")
+        for name in ("talk.srt", "out/__.._up.srt", "out/_etc_x.srt", "out/_.srt", "out/a_b.srt")
     )
 
 

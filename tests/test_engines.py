@@ -22,12 +22,14 @@ from asrkit.errors import (
     how_to_install,
 )
 from asrkit.inputs import FailedInput
-from asrkit.options import EngineOptions, ModelOptions, TranscribeOptions
+from asrkit.options import AlignOptions, EngineOptions, ModelOptions, TranscribeOptions
 from asrkit.tasks import engines
+from asrkit.tasks.align import TextOf, align_stream
 from asrkit.tasks.engines import Job, run
 from asrkit.tasks.recognizer import Recognizer
 from asrkit.tasks.transcribe import transcribe_stream
-from asrkit.types import AudioInput
+from asrkit.tasks.transcripts import hear_stream
+from asrkit.types import AudioInput, Segment
 
 EXAMPLES = Path(__file__).parents[1] / "examples" / "audio"
 JOB = Job(
@@ -95,6 +97,30 @@ def test_workers_give_what_this_process_gives(inputs, workers_here):
     assert seconds_there == pytest.approx(seconds_here)
     assert len(set(said)) == 1  # both workers are one process here
     assert said[0].endswith(model)
+
+
+def test_workers_align_the_texts_that_come_with_the_audio(inputs, workers_here):
+    text = (Segment("the weather is nice today", 0, 0, lines=("the weather", "is nice today")),)
+    texts = [item if isinstance(item, FailedInput) else TextOf(item, text) for item in inputs]
+    job = replace(JOB, stream=partial(align_stream, options=AlignOptions()))
+
+    here, _, _ = done(job, texts)
+    there, _, _ = done(job, texts, EngineOptions("ray", workers=2))
+
+    assert comparable(there) == comparable(here)
+    assert [isinstance(result, FailedInput) for result in here] == [False] * 3 + [True] * 2
+    assert there[0].segments[0].lines == text[0].lines
+
+
+def test_workers_say_how_long_they_took(inputs, workers_here):
+    job = replace(JOB, stream=partial(hear_stream, options=TranscribeOptions()))
+
+    here, _, _ = done(JOB, inputs[:3])
+    there, _, _ = done(job, inputs[:3], EngineOptions("ray", workers=2))
+
+    transcripts, seconds = zip(*there, strict=True)
+    assert list(transcripts) == here
+    assert min(seconds) > 0
 
 
 def test_an_error_that_ends_the_run_comes_from_a_worker_as_it_is(inputs, workers_here):

@@ -90,6 +90,7 @@ def test_a_regression_exits_with_1():
         (["ref.txt", "hyp.txt", "--fail-regression", "1"], 2, "error: a regression needs a"),
         (["ref.txt", "hyp.txt", "--fail-above", "12"], 2, "12"),
         (["ref.txt", "hyp.txt", "--resume", "x"], 2, "error: --resume keeps transcripts"),
+        (["ref.txt", "hyp.txt", "--engine", "ray"], 2, "error: --engine ray works with a model"),
         (["ref.txt", "hyp.txt", "--color", "red"], 2, "error: Invalid value for '--color'"),
         (["ref.txt", "hyp.txt", "--by", "speaker"], 4, "error: ref.txt: no column 'speaker'"),
         (["ref.txt", "hyp.txt", "-n", "french"], 2, "error: normalizer 'french'"),
@@ -275,6 +276,7 @@ def manifest(monkeypatch) -> list[str]:
 
     monkeypatch.setattr(Recognizer, "load", load)
     monkeypatch.setattr(Recognizer, "describe", lambda recognizer: "a model")
+    monkeypatch.setattr("asrkit.tasks.transcripts.identity", lambda options: options)
     for name, path in (("a", "_HI|TH_EE_RE_"), ("b", "_YOU_"), ("c", "_GO_")):
         soundfile.write(f"{name}.wav", spell(path).samples, RATE, subtype="FLOAT")
     Path("m.tsv").write_text(
@@ -385,6 +387,16 @@ def test_a_stopped_run_goes_on(manifest, monkeypatch):
     soundfile.write("b.wav", spell("_YOU|TWO_").samples, RATE, subtype="FLOAT")
     run("m.tsv", "--model", "some", "--resume", "state.jsonl")
     assert heard == ["b.wav"]
+
+
+def test_where_all_is_kept_no_model_is_loaded(manifest):
+    first = run("m.tsv", "--model", "some", "--resume", "state.jsonl", "-f", "json")
+
+    again = run("m.tsv", "--model", "some", "--resume", "state.jsonl", "-f", "json")
+
+    assert again.exit_code == 0
+    assert manifest == ["some"]
+    assert json.loads(again.stdout) == json.loads(first.stdout)
 
 
 def test_kept_transcripts_are_hypotheses(manifest):

@@ -12,7 +12,7 @@ import numpy as np
 
 from asrkit.options import AlignOptions
 from asrkit.plot import as_html, draw_alignment
-from asrkit.tasks.align import TextOf, align_stream
+from asrkit.tasks.align import Alignment, TextOf, align_stream
 from asrkit.types import Segment
 from tests.test_transcribe import spell, spelling_recognizer
 
@@ -20,12 +20,10 @@ SVG = "{http://www.w3.org/2000/svg}"
 
 
 def picture(path="_HI|TWO|YOU_", text="hi 2 you", **changes):
-    (result,) = align_stream(
-        [TextOf(spell(path), (Segment(text, 0, 0),))],
-        spelling_recognizer(),
-        AlignOptions(),
-        keep_envelope=True,
-    )
+    seen: list[Alignment] = []
+    inputs = [TextOf(spell(path), (Segment(text, 0, 0),))]
+    list(align_stream(inputs, spelling_recognizer(), AlignOptions(), on_alignment=seen.append))
+    (result,) = seen
     return draw_alignment(
         replace(result.transcript, **changes),
         result.emissions,

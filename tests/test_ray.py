@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -14,7 +15,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from typer.testing import CliRunner, Result
 
+from asrkit.cli.app import app
 from asrkit.errors import CheckpointError, EngineError
 from asrkit.inputs import FailedInput
 from asrkit.options import EngineOptions, ModelOptions, TranscribeOptions
@@ -95,6 +98,21 @@ def ray_options(address: str, **options) -> EngineOptions:
     return EngineOptions("ray", address, **({"workers": NUM_WORKERS} | options))
 
 
+def asrkit(*arguments: object, on: str | None = None) -> Result:
+    """Run a command here, or on a cluster."""
+    words = [str(argument) for argument in (*arguments, "--threads", 1, "--device", "cpu")]
+    if on is not None:
+        words += ["--engine", "ray", "--address", on, "--workers", str(NUM_WORKERS)]
+    return CliRunner().invoke(app, words)
+
+
+def write_manifest(folder: Path, clips: list[AudioInput], text: str) -> Path:
+    path = folder / "clips.jsonl"
+    rows = [{"audio_filepath": clip.path, "id": clip.id, "text": text} for clip in clips]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
 def test_three_workers_give_the_same_results_in_the_same_order(cluster, clips, expected):
     found, workers = results(job(), clips, ray_options(cluster))
 
@@ -142,6 +160,34 @@ def test_workers_share_a_gpu(cluster, clips, expected):
     assert len(workers) == 2
     with pytest.raises(EngineError, match="room for 2"):
         results(job(), clips, replace(options, workers=3))
+
+
+def test_align_gives_the_same_file(cluster, clips, tmp_path):
+    manifest = write_manifest(tmp_path, clips, "the weather")
+
+    here = asrkit("align", manifest, "-f", "jsonl", "-o", tmp_path / "here.jsonl")
+    there = asrkit("align", manifest, "-f", "jsonl", "-o", tmp_path / "there.jsonl", on=cluster)
+
+    assert (here.exit_code, there.exit_code) == (3, 3)  # two clips cannot be read
+    assert there.stderr.count("error: ") == 2
+    assert (tmp_path / "there.jsonl").read_bytes() == (tmp_path / "here.jsonl").read_bytes()
+    assert len((tmp_path / "here.jsonl").read_text().splitlines()) == NUM_CLIPS
+
+
+def test_eval_wer_gives_the_same_report(cluster, clips, tmp_path):
+    manifest = write_manifest(tmp_path, clips, "the weather is nice today")
+    command = ["eval-wer", manifest, "--model", "demo-en", "-f", "json"]
+
+    here, there = asrkit(*command), asrkit(*command, on=cluster)
+
+    assert (here.exit_code, there.exit_code) == (3, 3)
+    one, two = json.loads(here.stdout), json.loads(there.stdout)
+    speeds = [report["systems"][0].pop("rtfx") for report in (one, two)]
+    for report in (one, two):
+        del report["systems"][0]["seconds"]
+    assert two == one
+    assert min(speeds) > 1
+    assert len(one["utterances"]) == NUM_CLIPS - 2
 
 
 def test_the_example_transcribes_a_folder_and_goes_on(cluster, clips, tmp_path):

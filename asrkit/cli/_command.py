@@ -10,6 +10,7 @@ that, or in the table of its command, and never by what is for all commands.
 
 from __future__ import annotations
 
+import io
 import os
 import re
 import sys
@@ -40,6 +41,8 @@ class _Help:
         has_color = ctx.ensure_object(Console).has_color(sys.stdout)
         rich_utils.COLOR_SYSTEM = "auto" if has_color else None
         rich_utils.FORCE_TERMINAL = True if has_color else None
+        if isinstance(sys.stdout, io.TextIOWrapper):  # not every console has an ellipsis
+            sys.stdout.reconfigure(errors="replace")
         super().format_help(ctx, formatter)  # type: ignore[misc]  # of the class beside this one
 
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from asrkit.inputs import FailedInput
     from asrkit.outputs import Target
     from asrkit.resume import Journal
-    from asrkit.tasks.engines import Job
+    from asrkit.tasks.engines import Item, Job
     from asrkit.types import AudioInput
 
 
@@ -249,7 +249,7 @@ class Console:
     def run(
         self,
         job: Job,
-        inputs: Iterable[AudioInput | FailedInput],
+        inputs: Iterable[Item],
         engine: EngineOptions,
         *,
         note: str | None = None,

@@ -13,7 +13,7 @@ from asrkit.cli import _options as opt
 from asrkit.cli._console import Console
 from asrkit.cli.transcribe import DEMO_NOTE
 from asrkit.errors import ExitCode, UsageError
-from asrkit.options import AlignOptions, ModelOptions, SegmentOptions
+from asrkit.options import AlignOptions, EngineOptions, ModelOptions, SegmentOptions
 
 if TYPE_CHECKING:
     from asrkit.inputs import FailedInput
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from asrkit.types import Transcript
 
 _MODEL = ModelOptions()
+_ENGINE = EngineOptions()
 _OPTIONS = AlignOptions()
 _ALIGNMENT, _CHECKS = "Alignment", "Checks"
 
@@ -127,6 +128,10 @@ def align(
     batch_size: opt.BatchSize = _OPTIONS.batch_size,
     batch_seconds: opt.BatchSeconds = _OPTIONS.batch_seconds,
     threads: opt.Threads = None,
+    engine: opt.Engine = _ENGINE.engine,
+    address: opt.Address = _ENGINE.address,
+    workers: opt.Workers = _ENGINE.workers,
+    gpus_per_worker: opt.GpusPerWorker = _ENGINE.gpus_per_worker,
     resume: opt.Resume = False,
     skip_existing: opt.SkipExisting = False,
     shard: opt.ShardOption = None,
@@ -161,6 +166,7 @@ def align(
         batch_seconds=batch_seconds,
         channel=channel,
     )
+    where = EngineOptions(engine, address, workers, gpus_per_worker)
     source = ModelOptions(
         model or _MODEL.model, revision, device, dtype, cache_dir, offline, language
     )
@@ -231,34 +237,30 @@ def align(
     }
 
     from asrkit.tasks.align import align_stream
+    from asrkit.tasks.engines import Job
     from asrkit.tasks.recognizer import Recognizer
 
-    note = DEMO_NOTE if model is None else None
-    recognizer = console.load(Recognizer.load, source, threads=threads, note=note)
+    draw = None if plot is None else partial(_draw, plot)
+    stream = partial(align_stream, options=options, on_alignment=draw)
+    results = console.run(
+        Job(Recognizer.load, source, stream, threads=threads),
+        with_audio(pairs, journal.pending()),
+        where,
+        note=DEMO_NOTE if model is None else None,
+    )
     errors: list[BoundaryErrors] = []
 
-    def transcripts() -> Iterator[Transcript | FailedInput]:
+    def checked() -> Iterator[Transcript | FailedInput]:
         nonlocal is_all_ok
-        stream = align_stream(
-            with_audio(pairs, journal.pending()),
-            recognizer,
-            options,
-            keep_envelope=plot is not None,
-            on_progress=console.advance,
-        )
-        for index, result in enumerate(stream):
-            if isinstance(result, FailedInput):
-                yield result
-                continue
-            if plot is not None:
-                _draw(plot, result)
-            if index in references:
-                errors.append(BoundaryErrors.of(result.transcript, references[index]))
-                console.detail(f"{result.transcript.source}: {errors[-1]}")
-            is_all_ok = is_all_ok and result.transcript.is_ok
-            yield result.transcript
+        for index, result in enumerate(results):
+            if not isinstance(result, FailedInput):
+                if index in references:
+                    errors.append(BoundaryErrors.of(result, references[index]))
+                    console.detail(f"{result.source}: {errors[-1]}")
+                is_all_ok = is_all_ok and result.is_ok
+            yield result
 
-    console.write_results(journal, written, transcripts())
+    console.write_results(journal, written, checked())
     if errors:
         console.say(str(BoundaryErrors.concatenate(errors)))
     return exit_code()

@@ -6,8 +6,9 @@ import os
 import shutil
 import sys
 from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -16,6 +17,7 @@ from asrkit.cli._console import Console
 from asrkit.errors import ExitCode, InputError, OutputError, UsageError
 from asrkit.options import (
     DecodingOptions,
+    EngineOptions,
     EvaluateOptions,
     ModelOptions,
     TableOptions,
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
     from asrkit.report import Report
 
 _MODEL = ModelOptions()
+_ENGINE = EngineOptions()
 _TRANSCRIBE = TranscribeOptions()
 _DECODE = DecodingOptions()
 _OPTIONS = EvaluateOptions()
@@ -279,6 +282,10 @@ def eval_wer(
     batch_size: opt.BatchSize = _TRANSCRIBE.batch_size,
     batch_seconds: opt.BatchSeconds = _TRANSCRIBE.batch_seconds,
     threads: opt.Threads = None,
+    engine: opt.Engine = _ENGINE.engine,
+    address: opt.Address = _ENGINE.address,
+    workers: opt.Workers = _ENGINE.workers,
+    gpus_per_worker: opt.GpusPerWorker = _ENGINE.gpus_per_worker,
 ) -> int:
     """Compare transcripts with references: word and character error rates.
 
@@ -309,6 +316,9 @@ def eval_wer(
         fail_regression=fail_regression,
         texts=TableOptions(ref_column, hyp_column, id_column, audio_column, time_column, ids),
     )
+    where = EngineOptions(engine, address, workers, gpus_per_worker)
+    if where.engine != "local" and model is None:
+        raise UsageError(f"--engine {where.engine} works with a model", hint="--model names one")
     from asrkit.report import plan_reports
 
     plan = plan_reports(output or ["-"], formats)
@@ -345,7 +355,9 @@ def eval_wer(
                 ),
             )
             source = ModelOptions(model, revision, device, dtype, cache_dir, offline, language)
-            corpus = _transcribed(files, source, transcribing, options, resume, threads, console)
+            corpus = _transcribed(
+                files, source, transcribing, options, where, resume, threads, console
+            )
         report = evaluate_corpus(corpus, options)
     except InputError as error:
         console.num_done = 0  # without a report nothing is done
@@ -399,6 +411,7 @@ def _transcribed(
     source: ModelOptions,
     transcribing: TranscribeOptions,
     options: EvaluateOptions,
+    where: EngineOptions,
     resume: Path | None,
     threads: int | None,
     console: Console,
@@ -426,10 +439,17 @@ def _transcribed(
     columns = [*options.by, *([options.resample] if options.resample else [])]
     check_columns(files[0], (item for item in items if isinstance(item, AudioInput)), columns)
 
+    from asrkit.tasks.engines import Job
     from asrkit.tasks.recognizer import Recognizer
-    from asrkit.tasks.transcripts import transcribe_corpus
+    from asrkit.tasks.transcripts import hear_stream, open_transcripts, transcribed_corpus
 
-    recognizer = console.load(Recognizer.load, source, threads=threads)
+    journal = open_transcripts(items, resume, source, transcribing)
+    left = [item for index, item in enumerate(journal.inputs) if index not in journal]
+    results: Iterable[Any] = journal.pending()
+    if any(isinstance(item, AudioInput) for item in left):
+        stream = partial(hear_stream, options=transcribing)
+        job = Job(Recognizer.load, source, stream, threads=threads)
+        results = console.run(job, results, where)
 
     def count(failed: FailedInput | None) -> None:
         if failed is None:
@@ -437,15 +457,12 @@ def _transcribed(
         else:
             console.failure(failed.error)
 
-    with console.progress(items):
-        corpus = transcribe_corpus(
-            items,
+    with console.progress(left):
+        corpus = transcribed_corpus(
+            journal,
             ", ".join(files),
-            recognizer,
-            transcribing,
+            results,
             missing=options.missing,
-            resume=resume,
-            on_progress=console.advance,
             on_result=count,
         )
     console.summary()

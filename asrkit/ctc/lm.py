@@ -19,13 +19,13 @@ from typing import Any, Protocol
 from asrkit.ctc.arpa import ArpaModel
 from asrkit.errors import CheckpointError, MissingExtraError, UsageError
 from asrkit.json_files import read_object
+from asrkit.options import LM_SUFFIXES
 
 DIRECTORY = "language_model"
 ENGINES = ("auto", "native", "kenlm", "python")
 
 _ATTRS = "attrs.json"
 _UNIGRAMS = "unigrams.txt"
-SUFFIXES = (".arpa", ".bin", ".binary")
 _KEYS = ("alpha", "beta", "unk_score_offset", "score_boundary")
 BINARY_MAGIC = b"mmap lm http://kheafield.com/code"
 
@@ -166,11 +166,11 @@ class LanguageModel:
         except OSError as error:
             raise CheckpointError(f"{directory}: cannot be read: {error.strerror}") from error
         names = [name for name in names if not name.startswith((".", "__"))]
-        models = [name for name in names if name.endswith(SUFFIXES)]
+        models = [name for name in names if name.endswith(LM_SUFFIXES)]
         if len(models) != 1 or set(names) != {_ATTRS, _UNIGRAMS, *models}:
             raise CheckpointError(
                 f"{directory}: found {', '.join(names) or 'nothing'}; expected {_ATTRS}, "
-                f"{_UNIGRAMS} and one {' or '.join('*' + suffix for suffix in SUFFIXES)}"
+                f"{_UNIGRAMS} and one {' or '.join('*' + suffix for suffix in LM_SUFFIXES)}"
             )
         attrs = _read_attrs(directory / _ATTRS)
         try:
@@ -208,8 +208,8 @@ def write_directory(
         CheckpointError: the file has another ending than .arpa, .bin or .binary.
     """
     directory, model = Path(directory), Path(model)
-    if not model.name.endswith(SUFFIXES):
-        raise CheckpointError(f"{model}: expected a name ending in {', '.join(SUFFIXES)}")
+    if not model.name.endswith(LM_SUFFIXES):
+        raise CheckpointError(f"{model}: expected a name ending in {', '.join(LM_SUFFIXES)}")
     directory.mkdir(parents=True, exist_ok=True)
     attrs = dict(zip(_KEYS, (alpha, beta, unk_score_offset, score_boundary), strict=True))
     (directory / _ATTRS).write_text(json.dumps(attrs), encoding="utf-8")

@@ -7,14 +7,15 @@ import zipfile
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
-from typing import Any, BinaryIO
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from asrkit.errors import MissingExtraError
 from asrkit.formats.registry import Registry
 from asrkit.types import Embedding
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 _ROWS_OF_GROUP = 1024  # of a parquet file, written together
 
@@ -40,6 +41,8 @@ def write_jsonl(file: BinaryIO) -> Iterator[Callable[[Embedding], None]]:
 @contextmanager
 def write_npy(file: BinaryIO) -> Iterator[Callable[[Embedding], None]]:
     """The array of one input."""
+    import numpy as np
+
     yield lambda embedding: np.save(file, embedding.vector)
 
 
@@ -47,6 +50,8 @@ def write_npy(file: BinaryIO) -> Iterator[Callable[[Embedding], None]]:
 @contextmanager
 def write_npz(file: BinaryIO) -> Iterator[Callable[[Embedding], None]]:
     """`ids` (N,) and `vectors` (N, D); with frames kept, `frames_0`, `frames_1` ... in order."""
+    import numpy as np
+
     ids: list[str] = []
     vectors: list[NDArray[np.float32]] = []
     with zipfile.ZipFile(file, "w") as archive:

@@ -393,7 +393,10 @@ def _player(item: Utterance, folder: Path) -> str:
     """A link to the sound of an utterance, which the script turns into a player."""
     if not item.audio or item.audio == "-":
         return ""
-    path = quote(os.path.relpath(item.audio, folder).replace(os.sep, "/"))
+    try:
+        path = quote(os.path.relpath(item.audio, folder).replace(os.sep, "/"))
+    except ValueError:  # another drive of Windows
+        path = Path(item.audio).absolute().as_uri()
     if item.offset:
         end = f",{item.offset + item.duration:.3f}" if item.duration is not None else ""
         path += f"#t={item.offset:.3f}{end}"

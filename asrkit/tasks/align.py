@@ -73,7 +73,7 @@ class Alignment:
         labels: (V + 2,) what each column of the emissions stands for.
         blank: index of the blank.
         spans: tokens of the path in time order; columns of the emissions.
-        envelope: (F,) the loudest sample of each frame; empty if it was not kept.
+        envelope: (F,) the loudest sample of each frame; empty if nobody asked for a picture.
         cost_per_letter: the measure that the checks use, in nats.
     """
 
@@ -113,7 +113,7 @@ def align(
     (result,) = align_stream([TextOf(item, _segments_of(text))], model, checked)
     if isinstance(result, FailedInput):
         raise result.error
-    return result.transcript
+    return result
 
 
 def align_stream(
@@ -121,17 +121,17 @@ def align_stream(
     recognizer: Recognizer,
     options: AlignOptions,
     *,
-    keep_envelope: bool = False,
     on_progress: Callable[[float], None] | None = None,
-) -> Iterator[Alignment | FailedInput]:
+    on_alignment: Callable[[Alignment], None] | None = None,
+) -> Iterator[Transcript | FailedInput]:
     """Align inputs one after another; few at a time are in memory, as scores and not as sound.
 
     Args:
         inputs: what to read and what is said there; a failed one passes through in its place.
         recognizer: the model.
         options: how to align.
-        keep_envelope: for a picture.
         on_progress: called with the seconds of audio of every batch that is done.
+        on_alignment: called with all that a picture of each result needs.
 
     Returns:
         One result an input, in order, as soon as it is complete.
@@ -151,14 +151,14 @@ def align_stream(
         return list(zip(scores, map(envelope, chunks), strict=True))
 
     def envelope(chunk: Chunk) -> NDArray[np.float32]:
-        if not keep_envelope:
+        if on_alignment is None:
             return np.zeros(0, np.float32)
         own = chunk.samples[chunk.left : len(chunk.samples) - chunk.right]
         return loudness(own, chunking.samples_per_frame)
 
     def finish(
         pair: tuple[TextOf | FailedInput, tuple[AudioInput | Audio, list[Any], int] | FailedInput],
-    ) -> Alignment | FailedInput:
+    ) -> Transcript | FailedInput:
         text, result = pair
         if isinstance(result, FailedInput) or isinstance(text, FailedInput):
             assert isinstance(result, FailedInput)  # for the type checker: it is the same one
@@ -178,8 +178,10 @@ def align_stream(
             offset=item.offset,
             model=recognizer.info,
         )
-        heard = np.concatenate([part for _, part in parts])
-        return replace(alignment, transcript=transcript, envelope=heard)
+        if on_alignment is not None:
+            heard = np.concatenate([part for _, part in parts])
+            on_alignment(replace(alignment, transcript=transcript, envelope=heard))
+        return transcript
 
     scored = chunking.map_inputs(run, audios(), on_progress=on_progress)
     pairs = ((texts.popleft(), result) if result else None for result in scored)

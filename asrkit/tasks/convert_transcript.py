@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
@@ -109,7 +110,7 @@ def _recordings(item: AudioInput, known: Format) -> Iterator[Recording | FailedI
             yield FailedInput(item.source, transcript, item.id)
             continue
         if len(found) > 1:
-            own = file_name(transcript).replace(os.sep, "_")
+            own = re.sub(r"^\.+|[/\\:]", "_", file_name(transcript))
             name = os.path.join(os.path.dirname(item.name), own)
         named = replace(item, id=transcript.id or item.id, name=f"{name}{last}")
         yield Recording(named, known, transcript)

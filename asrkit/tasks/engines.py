@@ -25,6 +25,7 @@ from asrkit.errors import EngineError, MissingExtraError, UsageError
 from asrkit.inputs import FailedInput
 from asrkit.models.runtime import set_num_threads
 from asrkit.options import EngineOptions, ModelOptions
+from asrkit.tasks.align import TextOf
 from asrkit.tasks.recognizer import load_second
 from asrkit.types import AudioInput
 
@@ -35,7 +36,8 @@ _RETRIES = 3  # of a group whose worker is lost
 _CONNECT_SECONDS = 5.0
 _GO_ON = "what is done stays done; with --resume the same command goes on"
 
-Stream = Callable[[Iterable[AudioInput | FailedInput], Callable[[float], None]], Iterator[Any]]
+Item = AudioInput | TextOf | FailedInput
+Stream = Callable[[Iterable[Item], Callable[[float], None]], Iterator[Any]]
 
 
 @dataclass(frozen=True)
@@ -71,9 +73,7 @@ class Job:
         model = self.load(self.source)
         beside = {key: load_second(name, self.source) for key, name in self.beside.items()}
 
-        def stream(
-            inputs: Iterable[AudioInput | FailedInput], on_progress: Callable[[float], None]
-        ) -> Iterator[Any]:
+        def stream(inputs: Iterable[Item], on_progress: Callable[[float], None]) -> Iterator[Any]:
             return self.stream(inputs, model, on_progress=on_progress, **beside)
 
         return model.describe(), stream
@@ -81,7 +81,7 @@ class Job:
 
 def run(
     job: Job,
-    inputs: Iterable[AudioInput | FailedInput],
+    inputs: Iterable[Item],
     options: EngineOptions,
     *,
     on_progress: Callable[[float], None],
@@ -108,7 +108,7 @@ def run(
 
 def _run_here(
     job: Job,
-    inputs: Iterable[AudioInput | FailedInput],
+    inputs: Iterable[Item],
     options: EngineOptions,
     on_progress: Callable[[float], None],
     on_start: Callable[[str], None],
@@ -120,7 +120,7 @@ def _run_here(
 
 def _run_on_ray(
     job: Job,
-    inputs: Iterable[AudioInput | FailedInput],
+    inputs: Iterable[Item],
     options: EngineOptions,
     on_progress: Callable[[float], None],
     on_start: Callable[[str], None],
@@ -130,22 +130,20 @@ def _run_on_ray(
     except ImportError as error:
         raise MissingExtraError("--engine ray", extra="ray") from error
     items = list(inputs)
-    if any(isinstance(item, AudioInput) and item.path == "-" for item in items):
+    if any(_audio_of(item).source == "-" for item in items):
         raise UsageError("standard input cannot be heard by the workers of a cluster")
     return _results_from_ray(job, items, options, on_progress, on_start)
 
 
 def _results_from_ray(
     job: Job,
-    items: Sequence[AudioInput | FailedInput],
+    items: Sequence[Item],
     options: EngineOptions,
     on_progress: Callable[[float], None],
     on_start: Callable[[str], None],
 ) -> Iterator[Any]:
     """The results, in order, and while they are asked for a connection to the cluster."""
-    # No result is made of labels, and a view of none cannot be sent.
-    sent = (replace(item, labels={}) if isinstance(item, AudioInput) else item for item in items)
-    numbered = groupby(enumerate(sent), key=lambda pair: pair[1].group)
+    numbered = groupby(enumerate(map(_sent, items)), key=lambda pair: _audio_of(pair[1]).group)
     rows = [{"group": pickle.dumps(list(group))} for _, group in numbered]
     workers: set[str] = set()
     index = 0
@@ -163,6 +161,17 @@ def _results_from_ray(
             index += 1
     if index < len(items):
         raise EngineError(f"Ray: {index} results of {len(items)} inputs", hint=_GO_ON)
+
+
+def _audio_of(item: Item) -> Any:
+    return item.audio if isinstance(item, TextOf) else item
+
+
+def _sent(item: Item) -> Item:
+    """An input without its labels: no result is made of them, and a view of none cannot be sent."""
+    if isinstance(item, TextOf):
+        return replace(item, audio=replace(_audio_of(item), labels={}))
+    return replace(item, labels={}) if isinstance(item, AudioInput) else item
 
 
 def _messages(job: Job, rows: list[dict[str, bytes]], options: EngineOptions) -> Iterator[_Message]:

@@ -11,13 +11,13 @@ function __asrkit_has_value
         case 'asrkit translate'
             contains -- $argv[2] --files-from --audio-column --text-column --id-column --channel --model -m --revision --device --dtype --cache-dir --target-lang --source-model --chunk-length --beam-width --length-penalty --max-new-tokens --no-repeat-ngram --n-best --format -f --output -o --max-line-width --max-words-per-line --batch-size --batch-seconds --threads --engine --address --workers --gpus-per-worker --shard --progress --color --log-file
         case 'asrkit align'
-            contains -- $argv[2] --audio-column --text-column --id-column --channel --level --unknown --star --tail --min-score --reference --plot --model -m --revision --language --device --dtype --cache-dir --chunk-length --stride --format -f --output -o --batch-size --batch-seconds --threads --shard --progress --color --log-file
+            contains -- $argv[2] --audio-column --text-column --id-column --channel --level --unknown --star --tail --min-score --reference --plot --model -m --revision --language --device --dtype --cache-dir --chunk-length --stride --format -f --output -o --batch-size --batch-seconds --threads --engine --address --workers --gpus-per-worker --shard --progress --color --log-file
         case 'asrkit classify'
             contains -- $argv[2] --files-from --audio-column --id-column --channel --model -m --revision --device --dtype --cache-dir --chunk-length --stride --top-k --threshold --window --hop --format -f --output -o --batch-size --batch-seconds --threads --engine --address --workers --gpus-per-worker --shard --progress --color --log-file
         case 'asrkit embed'
             contains -- $argv[2] --files-from --audio-column --id-column --channel --model -m --revision --device --dtype --cache-dir --chunk-length --stride --layer --pool --pairs --compare --similar --top --format -f --output -o --batch-size --batch-seconds --threads --engine --address --workers --gpus-per-worker --shard --progress --color --log-file
         case 'asrkit eval-wer'
-            contains -- $argv[2] --ref-column --hyp-column --id-column --audio-column --time-column --ids --missing --normalizer -n --by --confusions --ci --bootstrap --seed --resample --fail-above --fail-cer-above --baseline --fail-regression --format -f --output -o --model -m --resume --decoder --beam-width --lm --lm-unigrams --lm-alpha --lm-beta --lexicon --hotwords --hotword-weight --revision --language --device --dtype --cache-dir --chunk-length --stride --channel --batch-size --batch-seconds --threads --progress --color --log-file
+            contains -- $argv[2] --ref-column --hyp-column --id-column --audio-column --time-column --ids --missing --normalizer -n --by --confusions --ci --bootstrap --seed --resample --fail-above --fail-cer-above --baseline --fail-regression --format -f --output -o --model -m --resume --decoder --beam-width --lm --lm-unigrams --lm-alpha --lm-beta --lexicon --hotwords --hotword-weight --revision --language --device --dtype --cache-dir --chunk-length --stride --channel --batch-size --batch-seconds --threads --engine --address --workers --gpus-per-worker --progress --color --log-file
         case 'asrkit doctor'
             contains -- $argv[2] --device --cache-dir --progress --color --log-file
         case 'asrkit completion'
@@ -256,6 +256,10 @@ complete -c asrkit -n '__asrkit_at \'asrkit align\'' -l output -s o -x -a '(__as
 complete -c asrkit -n '__asrkit_at \'asrkit align\'' -l batch-size -x -d 'Chunks of audio that go through the model together at most'
 complete -c asrkit -n '__asrkit_at \'asrkit align\'' -l batch-seconds -x -d 'Seconds of audio, padding included, that go through the model together at most'
 complete -c asrkit -n '__asrkit_at \'asrkit align\'' -l threads -x -d 'CPU threads of the model'
+complete -c asrkit -n '__asrkit_at \'asrkit align\'' -l engine -x -a 'local ray' -d 'Who works'
+complete -c asrkit -n '__asrkit_at \'asrkit align\'' -l address -x -a 'auto' -d 'Of the cluster of --engine ray'
+complete -c asrkit -n '__asrkit_at \'asrkit align\'' -l workers -x -d 'Processes of --engine ray that load the model'
+complete -c asrkit -n '__asrkit_at \'asrkit align\'' -l gpus-per-worker -x -d 'GPUs of each worker'
 complete -c asrkit -n '__asrkit_at \'asrkit align\'' -l resume -d 'Go on where a run with the same model and options stopped'
 complete -c asrkit -n '__asrkit_at \'asrkit align\'' -l skip-existing -d 'Skip inputs whose files in -o DIR all exist, if DIR/.asrkit-state.jsonl says that they were made of the same audio with the same model and options'
 complete -c asrkit -n '__asrkit_at \'asrkit align\'' -l shard -x -d 'Do the I-th of N parts, of equal duration'
@@ -399,6 +403,10 @@ complete -c asrkit -n '__asrkit_at \'asrkit eval-wer\'' -l channel -x -a 'mix' -
 complete -c asrkit -n '__asrkit_at \'asrkit eval-wer\'' -l batch-size -x -d 'Chunks of audio that go through the model together at most'
 complete -c asrkit -n '__asrkit_at \'asrkit eval-wer\'' -l batch-seconds -x -d 'Seconds of audio, padding included, that go through the model together at most'
 complete -c asrkit -n '__asrkit_at \'asrkit eval-wer\'' -l threads -x -d 'CPU threads of the model'
+complete -c asrkit -n '__asrkit_at \'asrkit eval-wer\'' -l engine -x -a 'local ray' -d 'Who works'
+complete -c asrkit -n '__asrkit_at \'asrkit eval-wer\'' -l address -x -a 'auto' -d 'Of the cluster of --engine ray'
+complete -c asrkit -n '__asrkit_at \'asrkit eval-wer\'' -l workers -x -d 'Processes of --engine ray that load the model'
+complete -c asrkit -n '__asrkit_at \'asrkit eval-wer\'' -l gpus-per-worker -x -d 'GPUs of each worker'
 complete -c asrkit -n '__asrkit_at \'asrkit eval-wer\'' -l no-config -d 'Read no file of settings'
 complete -c asrkit -n '__asrkit_at \'asrkit eval-wer\'' -l quiet -s q -d 'Errors only on stderr'
 complete -c asrkit -n '__asrkit_at \'asrkit eval-wer\'' -l verbose -s v -d 'More on stderr'

@@ -190,6 +190,10 @@ Register-ArgumentCompleter -Native -CommandName asrkit -ScriptBlock {
                 '--batch-size' = ''
                 '--batch-seconds' = ''
                 '--threads' = ''
+                '--engine' = 'local ray'
+                '--address' = 'auto'
+                '--workers' = ''
+                '--gpus-per-worker' = ''
                 '--resume' = $null
                 '--skip-existing' = $null
                 '--shard' = ''
@@ -371,6 +375,10 @@ Register-ArgumentCompleter -Native -CommandName asrkit -ScriptBlock {
                 '--batch-size' = ''
                 '--batch-seconds' = ''
                 '--threads' = ''
+                '--engine' = 'local ray'
+                '--address' = 'auto'
+                '--workers' = ''
+                '--gpus-per-worker' = ''
                 '--no-config' = $null
                 '--quiet' = $null
                 '-q' = $null

@@ -93,9 +93,9 @@ def run(recognizer, samples, texts):
     (result,) = task.align_stream(
         [task.TextOf(Audio(samples, RATE), lines)], recognizer, AlignOptions()
     )
-    if result.transcript.warnings:
-        print("warning:", result.transcript.warnings)
-    words = [word for segment in result.transcript.segments for word in segment.words]
+    if result.warnings:
+        print("warning:", result.warnings)
+    words = [word for segment in result.segments for word in segment.words]
     return np.array([(word.start, word.end) for word in words])
 
 

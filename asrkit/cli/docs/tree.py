@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from asrkit.inputs import AUDIO_SUFFIXES, MANIFEST_SUFFIXES
+from asrkit.options import LM_SUFFIXES
 
 if TYPE_CHECKING:
     from typer._click import Command as ClickCommand
@@ -144,13 +145,12 @@ def command_tree() -> Command:
 
 def suffixes() -> dict[str, tuple[str, ...]]:
     """Suffixes of the files of each kind."""
-    from asrkit.ctc import lm
     from asrkit.formats import FORMATS
 
     kinds = {
         "@audio": AUDIO_SUFFIXES | MANIFEST_SUFFIXES,
         "@texts": FORMATS.suffixes,
-        "@lms": lm.SUFFIXES,
+        "@lms": LM_SUFFIXES,
     }
     return {kind: tuple(sorted(found)) for kind, found in kinds.items()}
 
