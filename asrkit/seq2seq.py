@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Protocol, TypeVar
 
@@ -307,10 +308,12 @@ def generate(
         vocab_size = logits.shape[-1]
         if num_new == 1:
             settings.check_vocabulary(vocab_size)
-        log_probs = _allowed(logits, history, settings)
         # So many that enough remain when each beam's best tokens are the ends.
         num_candidates = min(max(2, 1 + len(ends)) * width, width * vocab_size)
-        totals, choices = (log_probs + totals[..., None]).flatten(1).topk(num_candidates)  # (B, C)
+        with _one_thread():
+            log_probs = _allowed(logits, history, settings)
+            found = (log_probs + totals[..., None]).flatten(1).topk(num_candidates)
+        totals, choices = found  # (B, C)
         parents, tokens = choices // vocab_size, choices % vocab_size
         is_cut = num_new + 1 == settings.longest
         is_end = torch.isin(tokens, ends) | is_cut
@@ -337,6 +340,20 @@ def generate(
             cache.select_items(index)
             open_items = [open_items[row] for row in remaining]
     return [_best(item, settings) for item in items]
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Without torch's other threads, which go on looking for work when theirs is done.
+
+    There is little to share here, and the next step of the model wants their processors.
+    """
+    num_threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(num_threads)
 
 
 def _allowed(logits: Tensor, history: Tensor, settings: GenerationSettings) -> Tensor:

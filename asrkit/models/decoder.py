@@ -23,6 +23,7 @@ import importlib
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -372,7 +373,7 @@ class TextDecoder(nn.Module):
         # PARITY: padding is not hidden from attention, but stands nowhere: tokens after it count
         # as if it were not there.
         positions = (tokens != self.pad_token_id).cumsum(-1)
-        return self._run(self._embed(tokens, positions), cache)
+        return self._run(self._embed(tokens, positions, size), cache)
 
     def start(
         self, states: Tensor, lengths: Tensor | None = None, *, head: Tensor | None = None
@@ -412,7 +413,8 @@ class TextDecoder(nn.Module):
             cache.num_tokens += 1
         # PARITY: here padding counts. The reference counts as `forward` does when it reads a text
         # at once, and all tokens when it writes one.
-        x = self._embed(tokens, tokens.new_full((1, 1), cache.num_tokens))
+        position = cache.num_tokens
+        x = self._embed(tokens, tokens.new_full((1, 1), position), position)
         if isinstance(cache, CompiledTexts):
             return torch.from_numpy(cache.texts.step(_as_array(x)))
         x = self._run(x, cache)
@@ -447,11 +449,12 @@ class TextDecoder(nn.Module):
             instruction_set=_native.instruction_sets()[0],
         )
 
-    def _embed(self, tokens: Tensor, positions: Tensor) -> Tensor:
-        """Tokens (B, R) at positions (B, R) or (1, 1), counted from 1, as (B, R, D)."""
+    def _embed(self, tokens: Tensor, positions: Tensor, most: int) -> Tensor:
+        """Tokens (B, R) at positions (B, R) or (1, 1), from 1 to `most`, as (B, R, D)."""
         x: Tensor = self.embed_tokens(tokens) * self.scale
-        sines = sinusoidal_positions(positions + self.pad_token_id, x.shape[-1])
-        return x + (sines * (tokens != self.pad_token_id)[..., None]).to(x.dtype)
+        first = self.pad_token_id
+        table = _sines(1 << (first + most).bit_length(), x.shape[-1], x.device)
+        return x + (table[positions + first] * (tokens != first)[..., None]).to(x.dtype)
 
     def _run(self, x: Tensor, cache: DecoderCache) -> Tensor:
         """Embedded tokens (B, R, D) through the layers."""
@@ -459,6 +462,12 @@ class TextDecoder(nn.Module):
         for index, layer in enumerate(self.layers):
             x = layer(x, cache, index, masks)
         return x if self.layer_norm is None else self.layer_norm(x)
+
+
+@cache
+def _sines(size: int, width: int, device: torch.device) -> Tensor:
+    """Positions (size, width), kept: a sine wakes all threads of torch, and they are busy."""
+    return sinusoidal_positions(torch.arange(size, device=device), width)
 
 
 def _as_array(x: Tensor) -> NDArray[np.float32]:
