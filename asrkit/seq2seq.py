@@ -312,7 +312,7 @@ def generate(
         num_candidates = min(max(2, 1 + len(ends)) * width, width * vocab_size)
         with _one_thread():
             log_probs = _allowed(logits, history, settings)
-            found = (log_probs + totals[..., None]).flatten(1).topk(num_candidates)
+            found = log_probs.add_(totals[..., None]).flatten(1).topk(num_candidates)
         totals, choices = found  # (B, C)
         parents, tokens = choices // vocab_size, choices % vocab_size
         is_cut = num_new + 1 == settings.longest
