@@ -119,7 +119,7 @@ def records() -> dict[str, list[tuple[str, str]]]:
 
 def test_the_tree_has_every_command_and_option():
     expected = {
-        name: {part for names, _ in found for part in re.findall(r"(?<!\S)--?[a-z][\w-]*", names)}
+        name: {part for flags, _ in found for part in re.findall(r"(?<!\S)--?[a-z][\w-]*", flags)}
         for name, found in records().items()
     }
 
