@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
 
 from asrkit.corpus import Corpus, System
@@ -51,19 +52,14 @@ def transcribe_corpus(
     items = [with_reference(item) for item in items]
     weights = recognizer.info.revision or file_state(recognizer.directory)
     files = [file_state(file) for file in options.decoding.files]
-    journal = Journal(
-        items,
-        resume,
-        [recognizer.info, weights, options, files],
-        is_exact=False,  # words do not change with their neighbours in a batch
-    )
     pairs: list[tuple[AudioInput, Heard | None]] = []
-    results = _hear(journal, recognizer, options, on_progress)
-    for item, result in zip(items, results, strict=True):
-        heard = None if isinstance(result, FailedInput) else result
-        on_result(result if isinstance(result, FailedInput) else None)
-        if isinstance(item, AudioInput) and (heard is not None or missing == "empty"):
-            pairs.append((item, heard))
+    with closing(Journal(items, resume, [recognizer.info, weights, options, files])) as journal:
+        results = _hear(journal, recognizer, options, on_progress)
+        for item, result in zip(items, results, strict=True):
+            heard = None if isinstance(result, FailedInput) else result
+            on_result(result if isinstance(result, FailedInput) else None)
+            if isinstance(item, AudioInput) and (heard is not None or missing == "empty"):
+                pairs.append((item, heard))
     if not any(heard for _, heard in pairs):
         raise InputError(f"{name}: nothing could be transcribed")
     made = [heard for _, heard in pairs if heard is not None]
