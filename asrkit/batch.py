@@ -13,7 +13,6 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
-from itertools import groupby
 from queue import SimpleQueue
 from typing import Any, Generic, TypeVar
 
@@ -61,7 +60,6 @@ def map_in_batches(
     prepare: Callable[[ItemT], ValueT],
     length: Callable[[ItemT], int],
     limits: BatchLimits,
-    group: Callable[[ItemT], int] = lambda item: 0,
 ) -> Iterator[tuple[ItemT, ResultT | None]]:
     """Apply `run` to batches of items that are near in length.
 
@@ -71,7 +69,6 @@ def map_in_batches(
         prepare: makes what `run` takes of an item; called in that thread too.
         length: what an item costs; items of length 0 are markers that pass by without a run.
         limits: of a batch.
-        group: items in a row of the same group may share a run.
 
     Yields:
         Every item with its result, in the order of `items` and as soon as all before it are
@@ -81,12 +78,7 @@ def map_in_batches(
     def with_values(batch: list[tuple[int, ItemT]]) -> list[tuple[int, ItemT, list[ValueT]]]:
         return [(number, item, [prepare(item)] if length(item) else []) for number, item in batch]
 
-    groups = groupby(enumerate(items), key=lambda pair: group(pair[1]))
-    batches = (
-        with_values(batch)
-        for _, members in groups
-        for batch in form_batches(members, length=length, limits=limits)
-    )
+    batches = map(with_values, form_batches(enumerate(items), length=length, limits=limits))
     done: dict[int, tuple[ItemT, ResultT | None]] = {}
     num_yielded = 0
 

@@ -16,7 +16,7 @@ import stat
 import sys
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import PurePath
 from typing import IO, Any
 
@@ -48,13 +48,11 @@ class FailedInput:
         source: the argument, or file:line of a list or manifest.
         error: why.
         id: the name of the input in results; the source when nothing else is given.
-        group: as of an `AudioInput`.
     """
 
     source: str
     error: AsrkitError
     id: str = ""
-    group: int = field(default=0, compare=False)
 
 
 @dataclass(frozen=True)

@@ -147,6 +147,7 @@ class Target:
         """
         self._remove_leftovers(journal)
         with ExitStack() as stack:
+            stack.callback(journal.close)
             put = self._open_joined(stack)
 
             def write(index: int, result: Any) -> None:
@@ -179,6 +180,7 @@ class Target:
             return
         self._remove_leftovers(journal)
         with ExitStack() as stack:
+            stack.callback(journal.close)
             add: Callable[[Embedding], None] | None = None
 
             def write(index: int, result: Any) -> None:

@@ -4,6 +4,7 @@ A line is a JSON object: a key of the input's name and of all settings, what ide
 of its file, and whatever else the run keeps. It is appended in one write, after the result is where
 it belongs: wherever a run is killed, an input is done or will be done again. A line that was cut
 off counts as nothing. After a power cut the lines that had not reached the disk are done again.
+One run at a time holds the file.
 """
 
 from __future__ import annotations
@@ -12,26 +13,28 @@ import hashlib
 import json
 import os
 import stat
+import sys
+import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import fields, is_dataclass, replace
-from itertools import islice
+from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from asrkit import __version__
 from asrkit.errors import AsrkitError, OutputError, UsageError
-from asrkit.inputs import FailedInput, size_of
+from asrkit.inputs import FailedInput
 from asrkit.outputs import Target, encode
 from asrkit.types import AudioInput
 
+if sys.platform == "win32":
+    import msvcrt
+else:
+    import fcntl
+
 # Options that change how a result is made, and not the result.
 _WITHOUT_EFFECT = {"batch_seconds", "batch_size", "device", "cache_dir", "offline"}
-# Inputs share batches within groups, which end at so many inputs or bytes: as much as may be heard
-# again after a stop. A million bytes are 30 s of plain audio.
-_GROUP_INPUTS = 16
-_GROUP_BYTES = 8_000_000
-
 _NAME = ".asrkit-state"
+_BEYOND = 2**31 - 2  # the end of any file of lines
 _DONE_BEFORE = AsrkitError("done before")
 _Place = tuple[Path, int]  # a file of lines, and where one begins
 
@@ -45,13 +48,11 @@ class Journal:
         settings: whatever changes a result: dataclasses, or JSON.
         outputs: gives the files of an input; one of which a file is gone or other is not done.
         others: more files of lines, written by other parts of the same batch.
-        is_exact: hear again what shared batches with the first input that is not done. Neighbours
-            in a batch show in the last digits of scores; so results are, to the byte, what they
-            would have been without the stop.
+        is_dry: only look; otherwise the file is this run's until `close`.
 
     Raises:
         UsageError: standard input is among the inputs: it cannot be heard again.
-        OutputError: a file cannot be used.
+        OutputError: a file cannot be used, or another run is using it.
     """
 
     def __init__(
@@ -62,11 +63,11 @@ class Journal:
         *,
         outputs: Callable[[AudioInput | FailedInput], Iterable[Path]] = lambda item: (),
         others: Iterable[Path] = (),
-        is_exact: bool = True,
+        is_dry: bool = False,
     ) -> None:
         self.inputs = inputs
         self._path = path
-        self._is_exact = is_exact
+        self._release: Callable[[], object] = lambda: None
         self._settings = ""
         self._outputs = outputs
         self._done: dict[int, _Place] = {}
@@ -75,6 +76,8 @@ class Journal:
             return
         if any(isinstance(item, AudioInput) and item.path == "-" for item in inputs):
             raise UsageError("standard input cannot be read again where a run goes on")
+        if not is_dry:
+            self._release = weakref.finalize(self, os.close, _held(path))
         self._settings = _digest([__version__, settings])
         lines = {key: place for file in (*others, path) for key, place in _read_lines(file)}
         for index, item in enumerate(inputs):
@@ -151,14 +154,13 @@ class Journal:
 
         The file of an input is looked at when the input is asked for, before it is read.
         """
-        again = self._first_to_hear_again()
-        for (index, item), group in zip(enumerate(self.inputs), self._groups(), strict=True):
-            if index in self._done and index < again:
-                yield FailedInput(item.source, _DONE_BEFORE, item.id, group)
+        for index, item in enumerate(self.inputs):
+            if index in self._done:
+                yield FailedInput(item.source, _DONE_BEFORE, item.id)
                 continue
             if self._path is not None and (state := _state(item.source)):
                 self._reading[index] = state
-            yield replace(item, group=group)
+            yield item
 
     def row(self, index: int) -> dict[str, Any]:
         """What was kept of an input that is done."""
@@ -193,6 +195,10 @@ class Journal:
                 f"{self._path}: cannot be written: {error.strerror or error}"
             ) from error
 
+    def close(self) -> None:
+        """Let another run have the file."""
+        self._release()
+
     def _files_of(self, item: AudioInput) -> list[str | Path]:
         return [item.path, *self._outputs(item)]
 
@@ -200,23 +206,29 @@ class Journal:
         name = [item.path, item.offset, item.duration, item.id, item.name, item.text]
         return _digest([self._settings, name])
 
-    def _groups(self) -> Iterator[int]:
-        """The group of each input."""
-        group, num_inputs, num_bytes = 0, 0, 0.0
-        for item in self.inputs:
-            yield group
-            num_inputs += 1
-            num_bytes += size_of(item)
-            if num_inputs >= _GROUP_INPUTS or num_bytes >= _GROUP_BYTES:
-                group, num_inputs, num_bytes = group + 1, 0, 0.0
 
-    def _first_to_hear_again(self) -> int:
-        """Index of the first input of the group in which the last run stopped."""
-        stop = max(self._done, default=-1) + 1
-        if not self._is_exact or stop in (0, len(self.inputs)):
-            return stop
-        groups = list(islice(self._groups(), stop + 1))
-        return groups.index(groups[stop])
+def _held(path: Path) -> int:
+    """A file that no other run holds, open until it is closed or the process ends."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+    except OSError as error:
+        raise OutputError(f"{path}: cannot be written: {error.strerror or error}") from error
+    try:
+        if sys.platform == "win32":
+            os.lseek(handle, _BEYOND, os.SEEK_SET)  # what is locked can be neither read nor written
+            msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)
+        else:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except (BlockingIOError, PermissionError) as error:
+        os.close(handle)
+        raise OutputError(
+            f"{path}: another run is using it",
+            hint="wait for its end, or name another -o; --shard divides a batch between runs",
+        ) from error
+    except OSError:
+        pass  # a file system without locks
+    return handle
 
 
 def _read_lines(path: Path) -> Iterator[tuple[str, _Place]]:

@@ -58,7 +58,6 @@ class AudioInput:
         text: the reference text a manifest gave, if any.
         name: path below the argument that named it, from which output files take theirs.
         labels: the other fields of its row in a manifest, as text.
-        group: inputs of different groups never share a batch.
     """
 
     path: str
@@ -68,7 +67,6 @@ class AudioInput:
     text: str | None = None
     name: str = ""
     labels: Mapping[str, str] = field(default_factory=lambda: _NO_LABELS, compare=False)
-    group: int = field(default=0, compare=False)
 
     @property
     def source(self) -> str:

@@ -41,12 +41,10 @@ JOB = Job(
 
 @pytest.fixture
 def inputs() -> list[AudioInput | FailedInput]:
-    """Five in three groups, of which one cannot be read and one could not be found."""
+    """Five, of which one cannot be read and one could not be found."""
     names = ("espeak-us.wav", "flite-rms.flac", "stereo.wav", "nothing.wav")
-    items: list[AudioInput | FailedInput] = [
-        AudioInput(str(EXAMPLES / name), group=index // 2) for index, name in enumerate(names)
-    ]
-    return [*items, FailedInput("list:3", AudioError("not there"), group=2)]
+    items = [AudioInput(str(EXAMPLES / name)) for name in names]
+    return [*items, FailedInput("list:3", AudioError("not there"))]
 
 
 def done(job, inputs, options=None):
@@ -73,7 +71,7 @@ def comparable(results):
 
 @pytest.fixture
 def workers_here(monkeypatch):
-    """Workers that live in this process, without Ray, and take the groups in turn."""
+    """Workers that live in this process, without Ray, and take groups of two in turn."""
 
     def messages(job, rows, options):
         settings = pickle.dumps((job, os.getcwd(), engines.__version__))
@@ -84,6 +82,7 @@ def workers_here(monkeypatch):
 
     monkeypatch.setattr(engines, "_cluster", lambda address: nullcontext())
     monkeypatch.setattr(engines, "_messages", messages)
+    monkeypatch.setattr(engines, "_GROUP_INPUTS", 2)
     for name in ("ray", "ray.data"):
         monkeypatch.setitem(sys.modules, name, sys)
 
@@ -121,6 +120,16 @@ def test_workers_say_how_long_they_took(inputs, workers_here):
     transcripts, seconds = zip(*there, strict=True)
     assert list(transcripts) == here
     assert min(seconds) > 0
+
+
+def test_a_worker_takes_a_few_inputs_or_one_long_file_at_a_time(monkeypatch):
+    monkeypatch.setattr(engines, "_GROUP_INPUTS", 3)
+    short, long = AudioInput("a.wav", duration=10.0), AudioInput("a.wav", duration=300.0)
+
+    groups = list(engines._groups([short, short, short, short, long, long, short]))
+
+    numbers = [[index for index, _ in group] for group in groups]
+    assert numbers == [[0, 1, 2], [3, 4], [5], [6]]
 
 
 def test_an_error_that_ends_the_run_comes_from_a_worker_as_it_is(inputs, workers_here):

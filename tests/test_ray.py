@@ -21,6 +21,7 @@ from asrkit.cli.app import app
 from asrkit.errors import CheckpointError, EngineError
 from asrkit.inputs import FailedInput
 from asrkit.options import EngineOptions, ModelOptions, TranscribeOptions
+from asrkit.tasks import engines
 from asrkit.tasks.engines import Job, run
 from asrkit.tasks.recognizer import Recognizer
 from asrkit.tasks.transcribe import transcribe_stream
@@ -44,6 +45,14 @@ def heard(inputs, model, *, on_progress, record: Path, fatal: str, times: int):
         yield result
 
 
+@pytest.fixture(scope="module", autouse=True)
+def groups_of_four():
+    """What a worker takes at a time."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(engines, "_GROUP_INPUTS", 4)
+        yield
+
+
 @pytest.fixture(scope="module")
 def cluster():
     """The address of one with two machines, which are processes of this one."""
@@ -58,7 +67,7 @@ def cluster():
 
 @pytest.fixture(scope="module")
 def clips(tmp_path_factory) -> list[AudioInput]:
-    """Parts of speech of different lengths in groups of four, two of which cannot be read."""
+    """Parts of speech of different lengths, two of which cannot be read."""
     folder = tmp_path_factory.mktemp("clips")
     samples, rate = soundfile.read(SPEECH, dtype="float32")
     random = np.random.default_rng(0)
@@ -67,7 +76,7 @@ def clips(tmp_path_factory) -> list[AudioInput]:
         path = folder / f"{index:02}.wav"
         start = random.integers(len(samples) // 2)
         soundfile.write(path, samples[start : start + random.integers(rate // 2, 2 * rate)], rate)
-        items.append(AudioInput(str(path), id=path.name, group=index // 4))
+        items.append(AudioInput(str(path), id=path.name))
     Path(items[17].path).write_bytes(b"no audio")
     Path(items[41].path).unlink()
     return items

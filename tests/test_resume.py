@@ -20,7 +20,7 @@ from typer.testing import CliRunner
 
 from asrkit.cli import _console
 from asrkit.cli.app import app
-from asrkit.errors import AsrkitError
+from asrkit.errors import AsrkitError, OutputError
 from asrkit.inputs import FailedInput
 from asrkit.outputs import Target
 from asrkit.resume import Journal
@@ -58,6 +58,7 @@ def finish(journal: Journal, *indices: int) -> None:
     list(journal.pending())
     for index in indices:
         journal.add(index, output=f"text of {index}\n")
+    journal.close()
 
 
 def content(folder: str | Path) -> dict[str, bytes]:
@@ -84,7 +85,7 @@ def test_other_settings_names_or_bytes_are_not_done(clips):
     Path("5.wav").write_bytes(Path("5.wav").read_bytes()[:-1] + b"!")
     os.utime("6.wav")  # the same bytes at another time
 
-    other = Journal(inputs_of(clips), Path("state"), {"model": "b"})
+    other = Journal(inputs_of(clips), Path("state"), {"model": "b"}, is_dry=True)
     same = Journal(inputs_of([*clips[:7], "again.wav"]), Path("state"), {"model": "a"})
 
     assert len(other) == 0
@@ -115,6 +116,7 @@ def test_a_file_that_changes_while_it_is_heard_is_not_done(clips):
     Path("4.wav").unlink()
     for index in (2, 3, 4):
         journal.add(index)
+    journal.close()
 
     assert [i for i in range(10) if i in Journal(inputs_of(clips), Path("state"))] == [2]
 
@@ -130,7 +132,7 @@ def test_a_state_cut_anywhere_loses_its_last_line_and_no_other(clips):
         journal = Journal(inputs_of(clips), Path("state"))
         assert (0 in journal, 1 in journal) == (True, False)
         finish(journal, 1, 2)
-        again = Journal(inputs_of(clips), Path("state"))
+        again = Journal(inputs_of(clips), Path("state"), is_dry=True)
         assert [index for index in range(10) if index in again] == [0, 1, 2]
 
 
@@ -156,28 +158,13 @@ def test_a_line_of_something_else_counts_as_nothing(line, clips):
     assert len(Journal(inputs_of(clips), Path("state"))) == 0
 
 
-def test_what_is_done_passes_by_and_the_group_of_the_stop_is_heard_again(clips, monkeypatch):
-    monkeypatch.setattr("asrkit.resume._GROUP_INPUTS", 4)
+def test_what_is_done_is_not_heard_again(clips):
     finish(Journal(inputs_of(clips), Path("state")), *[0, 2, 3, 4, 5])  # 1 failed
 
-    def heard(is_exact: bool) -> list[int]:
-        pending = Journal(inputs_of(clips), Path("state"), is_exact=is_exact).pending()
-        return [index for index, item in enumerate(pending) if isinstance(item, AudioInput)]
+    pending = Journal(inputs_of(clips), Path("state")).pending()
 
-    assert heard(is_exact=True) == [1, 4, 5, 6, 7, 8, 9]
-    assert heard(is_exact=False) == [1, 6, 7, 8, 9]
-
-
-def test_a_long_file_is_a_group_of_its_own(tmp_path):
-    (tmp_path / "long.wav").write_bytes(bytes(9_000_000))
-    part = AudioInput(str(tmp_path / "long.wav"), duration=10.0)
-    whole = AudioInput(str(tmp_path / "long.wav"))
-
-    journal = Journal([part, part, whole, whole, part], tmp_path / "state")
-
-    groups = [item.group for item in journal.pending()]
-
-    assert groups == [0, 0, 0, 1, 2]
+    heard = [index for index, item in enumerate(pending) if isinstance(item, AudioInput)]
+    assert heard == [1, 6, 7, 8, 9]
 
 
 @pytest.mark.skipif(os.name == "nt", reason="pipes of POSIX")
@@ -200,6 +187,24 @@ def test_parts_of_a_batch_know_what_the_others_did(clips):
     journal = Journal.beside(target, inputs_of(clips), None)
 
     assert [index for index in range(10) if index in journal] == [0, 5]
+
+
+def test_one_run_at_a_time_holds_a_state_file(clips):
+    first = Journal(inputs_of(clips), Path("state"))
+
+    with pytest.raises(OutputError, match="state: another run is using it"):
+        Journal(inputs_of(clips), Path("state"))
+    Journal(inputs_of(clips), Path("state"), is_dry=True)
+    finish(first, 0)
+    first.close()
+
+    assert 0 in Journal(inputs_of(clips), Path("state"))
+
+
+def test_looking_makes_no_file(clips):
+    Journal(inputs_of(clips), Path("out/state"), is_dry=True)
+
+    assert not Path("out").exists()
 
 
 def test_failures_keep_their_place(clips):
@@ -406,6 +411,34 @@ def test_a_folder_that_cannot_be_written_is_one_error(clips, model):
     assert (result.exit_code, result.stderr.count("error:")) == (4, 1)
 
 
+def test_a_second_run_on_the_same_results_ends_at_once(clips, model):
+    arguments = (*clips, "-m", model, "-o", "out/", "--resume")
+    parts = [(*arguments, "--shard", f"{part}/2") for part in (1, 2)]
+    code = """if True:
+        import sys
+        from pathlib import Path
+        from asrkit.resume import Journal
+        journals = [Journal([], Path(path)) for path in sys.argv[1:]]
+        print("ready", flush=True)
+        sys.stdin.read()
+    """
+    held = [f"out/.asrkit-state{part}.jsonl" for part in ("", "-1-of-2")]
+    other = [sys.executable, "-c", code, *held]
+    with subprocess.Popen(other, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        process.stdout.readline()
+        refused = run(*arguments), run(*parts[0])
+        looked = run(*arguments, "--dry-run")
+        done = run(*parts[1])
+        process.kill()  # and what it held is free
+
+    for result, state in zip(refused, held, strict=True):
+        assert result.exit_code == 4
+        assert f"error: {Path(state)}: another run is using it" in result.stderr
+    assert (looked.exit_code, done.exit_code) == (0, 0)
+    assert run(*arguments).exit_code == 0
+    assert len(content("out")) == len(clips)
+
+
 # Signals and kills, with real processes
 
 
@@ -474,18 +507,33 @@ def test_a_signal_to_a_run_keeps_finished_files(number, clips):
 @pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
 @pytest.mark.parametrize("output", ["out/", "out/all.jsonl"])
 def test_twenty_kills_lose_and_double_nothing(output, tmp_path, monkeypatch):
-    """Kill -9 at random, twenty times; then the bytes are those of one run without a kill."""
+    """I16. Kill -9 at random, twenty times; then the bytes are those of one run without a kill.
+
+    What was done is not heard again, though it shared batches with what was not.
+    """
     monkeypatch.chdir(tmp_path)
     chance = random.Random(0)
     speech = next(Path(__file__).parents[1].glob("examples/audio/two-minutes.*"))
     samples, rate = soundfile.read(speech)
-    for index in range(40):
+    for index in range(60):
         start = chance.randrange(len(samples) - 2 * rate)
         length = round(chance.uniform(0.5, 2) * rate)
         soundfile.write(f"{index:02}.wav", samples[start : start + length], rate)
-    names = [f"{index:02}.wav" for index in range(40)]
-    command = [sys.executable, "-m", "asrkit", "transcribe", *names, "--timestamps", "char"]
-    command += ["--batch-size", "1", *(["-f", "txt,srt,json"] if output == "out/" else [])]
+    names = [f"{index:02}.wav" for index in range(60)]
+    code = """if True:
+        from asrkit.__main__ import main
+        from asrkit.tasks import chunking
+
+        def noted(item, open_audio=chunking.open_audio, **options):
+            with open("heard", "a") as file:
+                file.write(item.path + "\\n")
+            return open_audio(item, **options)
+
+        chunking.open_audio = noted
+        main()
+    """
+    command = [sys.executable, "-c", code, "transcribe", *names, "--timestamps", "char"]
+    command += ["--batch-size", "3", *(["-f", "txt,srt,json"] if output == "out/" else [])]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     whole = [*command, "-q", "-o", output.replace("out", "whole")]
     subprocess.run(whole, check=True, env=environment)
@@ -494,26 +542,39 @@ def test_twenty_kills_lose_and_double_nothing(output, tmp_path, monkeypatch):
     def lines() -> list[bytes]:
         return state.read_bytes().splitlines() if state.exists() else []
 
-    num_done = []
+    def done() -> set[str]:
+        return {json.loads(line)["audio"] for line in lines() if line.endswith(b"}")}
+
+    num_done, num_heard, heard_again = [], [], []
     for kill in range(20):
+        Path("heard").write_text("")
+        done_before = done()
         with subprocess.Popen([*command, "-q", "-o", output, "--resume"], env=environment) as run:
             # One or two inputs more at a random moment, so that all twenty kills find work.
             before = len(lines())
-            while len(lines()) < min(before + 1 + kill % 2, 38) and run.poll() is None:
+            while len(lines()) < min(before + 1 + kill % 2, 58) and run.poll() is None:
                 time.sleep(0.001)
             time.sleep(chance.uniform(0, 0.01))
             run.kill()
         num_done.append(len(lines()))
+        heard = Path("heard").read_text().split()
+        num_heard.append(len(heard))
+        heard_again += [name for name in heard if name in done_before]
+    Path("heard").write_text("")
+    left = set(names) - done()
     after = subprocess.run(
         [*command, "-o", output, "--resume"], env=environment, capture_output=True, text=True
     )
 
     print(f"{output}: lines of state after each kill {num_done}; {after.stderr.splitlines()[-1]}")
+    print(f"heard in each run {num_heard}, of which had been done {heard_again}")
+    assert heard_again == []
+    assert sorted(Path("heard").read_text().split()) == sorted(left)
     assert after.returncode == 0
     assert num_done == sorted(num_done)
-    assert 0 < num_done[0] < num_done[-1] < 40
+    assert 0 < num_done[0] < num_done[-1] < 60
     keys = [json.loads(line)["key"] for line in lines() if line.endswith(b"}")]
-    assert len(keys) == len(set(keys)) == 40
+    assert len(keys) == len(set(keys)) == 60
     assert content("out") == content("whole")
     if output != "out/":
         rows = [json.loads(line) for line in Path(output).read_text().splitlines()]

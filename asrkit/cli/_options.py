@@ -396,7 +396,8 @@ Resume = Annotated[
         "--resume",
         metavar="",
         help="Go on where a run with the same model and options stopped. What is done stands in "
-        "DIR/.asrkit-state.jsonl, or FILE.state.",
+        "DIR/.asrkit-state.jsonl, or FILE.state. The results are those of one run; on a GPU the "
+        "last digits of scores may differ.",
         rich_help_panel=_RUN,
     ),
 ]
@@ -406,7 +407,8 @@ SkipExisting = Annotated[
         "--skip-existing",
         metavar="",
         help="Skip inputs whose files in -o DIR all exist, if DIR/.asrkit-state.jsonl says that "
-        "they were made of the same audio with the same model and options; others are made anew.",
+        "they were made of the same audio with the same model and options; others are made anew, "
+        "those edited by hand too.",
         rich_help_panel=_RUN,
     ),
 ]
@@ -498,9 +500,9 @@ def open_journal(
         model: what makes them.
         *settings: the options that it makes them with.
         resume: to go on, as if there had been no stop.
-        skip_existing: to do no input again.
+        skip_existing: the same, for one file an input.
         shard: the part of a batch that the inputs are.
-        dry_run: fetch no model; nothing is done with one that is not on this disk.
+        dry_run: fetch no model, write nothing; nothing is done with one not on this disk.
         second: the model beside it, if there is one.
         files: other files that it needs.
         also: more outputs of each input.
@@ -535,7 +537,7 @@ def open_journal(
         [weights, settings, [file_state(file) for file in files]],
         part="" if shard is None else "-" + shard.replace("/", "-of-"),
         also=also,
-        is_exact=resume,
+        is_dry=dry_run,
     )
 
 

@@ -8,7 +8,7 @@ Shapes: B batch, F frames, D width.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -17,8 +17,9 @@ from torch import Tensor, nn
 
 from asrkit.checkpoint import Checkpoint
 from asrkit.errors import UsageError
+from asrkit.models import kernels
 from asrkit.models.filling import check_tensors
-from asrkit.models.layers import conv_length, valid_mask
+from asrkit.models.layers import shorten
 
 if TYPE_CHECKING:
     from asrkit.models.wav2vec2 import Wav2Vec2Config
@@ -30,8 +31,8 @@ class AttentionAdapter(nn.Module):
     def __init__(self, width: int, bottleneck: int) -> None:
         super().__init__()
         self.norm = nn.LayerNorm(width)
-        self.linear_1 = nn.Linear(width, bottleneck)
-        self.linear_2 = nn.Linear(bottleneck, width)
+        self.linear_1 = kernels.Linear(width, bottleneck)
+        self.linear_2 = kernels.Linear(bottleneck, width)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, F, D) to (B, F, D)."""
@@ -42,8 +43,6 @@ class AttentionAdapter(nn.Module):
 class AdapterLayer(nn.Module):
     """A strided convolution with a gated linear unit that shortens the frame sequence."""
 
-    padding = 1
-
     def __init__(self, config: Wav2Vec2Config) -> None:
         super().__init__()
         width = config.encoder_width
@@ -52,12 +51,8 @@ class AdapterLayer(nn.Module):
             2 * width,
             config.adapter_kernel_size,
             stride=config.adapter_stride,
-            padding=self.padding,
+            padding=1,
         )
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, F, D) to (B, F', D)."""
-        return F.glu(self.conv(x.transpose(1, 2)), dim=1).transpose(1, 2)
 
 
 class Adapter(nn.Module):
@@ -67,21 +62,18 @@ class Adapter(nn.Module):
         super().__init__()
         self.proj = self.proj_layer_norm = None
         if config.encoder_width != config.hidden_size:
-            self.proj = nn.Linear(config.hidden_size, config.encoder_width)
+            self.proj = kernels.Linear(config.hidden_size, config.encoder_width)
             self.proj_layer_norm = nn.LayerNorm(config.encoder_width)
-        self.window = (config.adapter_kernel_size, config.adapter_stride)
-        self.layers = nn.ModuleList(AdapterLayer(config) for _ in range(config.num_adapter_layers))
+        self.layers: Iterable[AdapterLayer] = nn.ModuleList(  # type: ignore[assignment]  # of these
+            AdapterLayer(config) for _ in range(config.num_adapter_layers)
+        )
 
-    def forward(self, x: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        """Shorten x (B, F, D) and its `lengths` (B,); gives both."""
+    def forward(self, x: Tensor, lengths: Tensor, *, with_padding: bool) -> tuple[Tensor, Tensor]:
+        """Shorten x (B, F, D) and its `lengths` (B,), see `shorten`; gives both."""
         if self.proj is not None and self.proj_layer_norm is not None:
             x = self.proj_layer_norm(self.proj(x))
         for layer in self.layers:
-            mask = valid_mask(lengths, x.shape[1])
-            if mask is not None:  # beyond its end an item sees zeros, as it does alone
-                x = x.masked_fill(~mask[..., None], 0)
-            x = layer(x)
-            lengths = conv_length(lengths, *self.window, padding=AdapterLayer.padding)
+            x, lengths = shorten(layer.conv, x, lengths, with_padding=with_padding)
         return x, lengths
 
 

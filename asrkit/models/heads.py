@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from asrkit.errors import CheckpointError
+from asrkit.models import kernels
 from asrkit.models.layers import require, valid_mask
 
 if TYPE_CHECKING:
@@ -80,7 +81,7 @@ class ForCTC(Head):
 
     def __init__(self, config: Wav2Vec2Config) -> None:
         super().__init__(config)
-        self.lm_head = nn.Linear(config.encoder_width, config.vocab_size)
+        self.lm_head = kernels.Linear(config.encoder_width, config.vocab_size)
 
     def forward(
         self,
@@ -168,8 +169,8 @@ class ForSequenceClassification(FeatureHead):
     def __init__(self, config: Wav2Vec2Config) -> None:
         require("add_adapter", config.add_adapter, (False,))
         super().__init__(config)
-        self.projector = nn.Linear(config.hidden_size, config.classifier_proj_size)
-        self.classifier = nn.Linear(config.classifier_proj_size, config.num_labels)
+        self.projector = kernels.Linear(config.hidden_size, config.classifier_proj_size)
+        self.classifier = kernels.Linear(config.classifier_proj_size, config.num_labels)
 
     def forward(
         self,
@@ -194,12 +195,11 @@ class ForSequenceClassification(FeatureHead):
         """
         features, encoded = self.encode(values, lengths, output_hidden_states=output_hidden_states)
         projected = self.projector(features)  # (B, F, P)
-        mask = valid_mask(encoded.lengths, projected.shape[1])
-        if mask is not None:
-            projected = projected.masked_fill(~mask[..., None], 0)
-        total = projected.sum(dim=1, dtype=torch.float32)
-        mean = (total / encoded.lengths[:, None]).to(projected.dtype)
-        logits = self.classifier(mean)
+        means = [
+            item[:length].mean(0, dtype=torch.float32)
+            for item, length in zip(projected, encoded.lengths.tolist(), strict=True)
+        ]
+        logits = self.classifier(torch.stack(means).to(projected.dtype))
         loss = None if labels is None else self._loss(logits.float(), labels)
         return HeadOutput(logits, encoded.lengths, encoded.hidden_states, loss)
 
@@ -221,7 +221,7 @@ class ForAudioFrameClassification(FeatureHead):
     def __init__(self, config: Wav2Vec2Config) -> None:
         require("add_adapter", config.add_adapter, (False,))
         super().__init__(config)
-        self.classifier = nn.Linear(config.hidden_size, config.num_labels)
+        self.classifier = kernels.Linear(config.hidden_size, config.num_labels)
 
     def forward(
         self,

@@ -61,6 +61,18 @@ class Items:
         """The rows (F, D) of each item."""
         return torch.split(rows, self.sizes)
 
+    def activate(self, function: Callable[[Tensor], Tensor], rows: Tensor) -> Tensor:
+        """Apply an activation to rows (N, D), which it overwrites if there are no gradients.
+
+        One item after the other: torch goes by vectors, and what is left at the end of a thread's
+        share by numbers, with other last digits. Where that is must not depend on neighbours.
+        """
+        if torch.is_grad_enabled():
+            return function(rows)
+        for item in self.split(rows):
+            item.copy_(function(item))
+        return rows
+
 
 def _with_length(item: Tensor, size: int) -> Tensor:
     return item if len(item) == size else F.pad(item, (0, 0, 0, size - len(item)))
@@ -99,7 +111,12 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
 
     torch leaves float32 to the BLAS it was built with; where that is MKL on AMD, oneDNN is faster
     by a tenth. Other dtypes go to oneDNN anyway.
+
+    A row gets the same bits whatever rows there are besides it. oneDNN holds that but for a single
+    row, which it sums in another order; so there is never only one.
     """
+    if x.shape[:-1].numel() == 1:
+        return linear(x.reshape(1, -1).repeat(2, 1), weight, bias)[:1].view(*x.shape[:-1], -1)
     if takes_onednn(weight) and not torch.is_grad_enabled():
         product: Tensor = torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")
         return product
@@ -195,18 +212,12 @@ def attend(q: Tensor, k: Tensor, v: Tensor, items: Items, num_heads: int) -> Ten
         (N, D).
     """
 
-    def apart(rows: Tensor, num_items: int = 1) -> Tensor:  # (B, H, F, D / H)
-        return rows.view(num_items, len(rows) // num_items, num_heads, -1).transpose(1, 2)
+    def apart(rows: Tensor) -> Tensor:  # (1, H, F, D / H)
+        return rows.view(1, len(rows), num_heads, -1).transpose(1, 2)
 
-    def joined(heads: Tensor) -> Tensor:
-        return heads.transpose(1, 2).flatten(2).flatten(0, 1)
-
-    if len({*items.sizes, *items.lengths}) == 1:
-        return joined(_attend(*(apart(rows, len(items.sizes)) for rows in (q, k, v))))
     parts = zip(items.split(q), items.split(k), items.split(v), items.lengths, strict=True)
-    return torch.cat(
-        [joined(_attend(apart(q), apart(k[:n]), apart(v[:n]))) for q, k, v, n in parts]
-    )
+    heads = (_attend(apart(q), apart(k[:n]), apart(v[:n])) for q, k, v, n in parts)
+    return torch.cat([item[0].transpose(0, 1).flatten(1) for item in heads])
 
 
 def _attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:

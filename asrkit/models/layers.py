@@ -170,6 +170,28 @@ def conv_length(length: Any, kernel: int, stride: int, *, padding: int = 0) -> A
     return (length + 2 * padding - kernel) // stride + 1  # floor, as conv1d
 
 
+def shorten(
+    conv: nn.Conv1d, x: Tensor, lengths: Tensor, *, with_padding: bool = False
+) -> tuple[Tensor, Tensor]:
+    """Put each item, by itself, through a strided convolution and a gated linear unit.
+
+    Args:
+        conv: gives twice as many channels as are left.
+        x: (B, F, C).
+        lengths: (B,) valid frames; beyond them an item sees zeros, as it does alone.
+        with_padding: make frames of what follows them too, not zeros.
+
+    Returns:
+        (B, F', D) and the lengths of it.
+    """
+    (kernel,), (stride,) = conv.kernel_size, conv.stride
+    size = partial(conv_length, kernel=kernel, stride=stride, padding=int(conv.padding[0]))
+    items = Items.of(lengths, x.shape[1], with_padding=with_padding)
+    rows = [F.glu(conv(item.T[None]), dim=1)[0].T for item in items.split(items.pack(x))]
+    frames = Items.of(size(lengths), size(x.shape[1]), with_padding=with_padding)
+    return frames.pad(torch.cat(rows)), size(lengths)
+
+
 def valid_mask(lengths: Tensor | None, size: int) -> Tensor | None:
     """Mask of the valid positions of a padded batch.
 

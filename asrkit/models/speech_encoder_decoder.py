@@ -19,6 +19,7 @@ from typing import Any, ClassVar
 from torch import Tensor, nn
 
 from asrkit.errors import CheckpointError
+from asrkit.models import kernels
 from asrkit.models.decoder import DecoderConfig, TextDecoder
 from asrkit.models.hubert import HubertModel
 from asrkit.models.layers import EncoderOutput, read_config
@@ -122,7 +123,7 @@ class SpeechEncoderDecoderModel(EncoderDecoder):
         self.encoder = ENCODERS[config.encoder_type](config.encoder)
         self.enc_to_dec_proj = None
         if config.has_projection:
-            self.enc_to_dec_proj = nn.Linear(config.encoder.hidden_size, width)
+            self.enc_to_dec_proj = kernels.Linear(config.encoder.hidden_size, width)
         self.decoder = TextDecoder(config.decoder, norm_first=False)
         self.lm_head = nn.Linear(width, config.decoder.vocab_size, bias=False)
 

@@ -18,7 +18,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -36,11 +36,10 @@ from asrkit.models.layers import (
     MAX_SIZE,
     Attention,
     EncoderOutput,
-    conv_length,
     read_config,
     require_range,
+    shorten,
     sinusoidal_positions,
-    valid_mask,
 )
 from asrkit.seq2seq import GenerationSettings
 from asrkit.seq2seq import generate as search
@@ -127,27 +126,22 @@ class Subsampler(nn.Module):
 
     def __init__(self, config: Speech2TextConfig) -> None:
         super().__init__()
-        self.kernels = config.conv_kernel_sizes
         inner = config.num_conv_layers - 1
         inputs = [config.input_feat_per_channel * config.input_channels]
         inputs += [config.conv_channels // 2] * inner
         outputs = [config.conv_channels] * inner + [2 * config.d_model]
-        self.conv_layers = nn.ModuleList(
+        self.conv_layers: Iterable[nn.Conv1d] = nn.ModuleList(  # type: ignore[assignment]  # of these
             nn.Conv1d(channels, out, kernel, stride=self.stride, padding=kernel // 2)
             for channels, out, kernel in zip(inputs, outputs, config.conv_kernel_sizes, strict=True)
         )
 
     def forward(self, x: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """Shorten x (B, F, C) and its `lengths` (B,); gives (B, F', D) and theirs."""
-        for conv, kernel in zip(self.conv_layers, self.kernels, strict=True):
-            mask = valid_mask(lengths, x.shape[1])
-            if mask is not None:
-                # PARITY: the reference convolves what lies beyond the end, so that the last frames
-                # of a padded item differ from those it gets alone; here they are the same.
-                x = x.masked_fill(~mask[..., None], 0)
-            x = F.glu(conv(x.transpose(1, 2)), dim=1).transpose(1, 2)
-            # PARITY: of an even kernel the reference's mask hides the last frame. It counts here.
-            lengths = conv_length(lengths, kernel, self.stride, padding=kernel // 2)
+        for conv in self.conv_layers:
+            # PARITY: the reference convolves what lies beyond the end, so that the last frames of
+            # a padded item differ from those it gets alone; here they are the same. And of an even
+            # kernel its mask hides the last frame, which counts here.
+            x, lengths = shorten(conv, x, lengths)
         return x, lengths
 
 
@@ -166,7 +160,7 @@ class EncoderLayer(nn.Module):
     def forward(self, x: Tensor, items: Items) -> Tensor:
         """Transform the rows x (N, D) of all items; gives (N, D)."""
         x = x + self.self_attn(self.self_attn_layer_norm(x), items)
-        x = x + self.fc2(self.activation(self.fc1(self.final_layer_norm(x))))
+        x = x + self.fc2(items.activate(self.activation, self.fc1(self.final_layer_norm(x))))
         return x
 
 

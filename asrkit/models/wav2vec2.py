@@ -364,12 +364,11 @@ class PositionalConvEmbedding(nn.Module):
         if self.batch_norm is not None:  # which moves the padding away from zero
             x = items.pack(items.pad(self.batch_norm(x)))
         weight = self._image_weight.get(self.conv.parameters(), self._make_image_weight)
-        embedded = [
+        embedded = (
             kernels.convolve_frames(item, weight, self.conv.bias, groups=self.conv.groups)
             for item in items.split(x)
-        ]
-        activated: Tensor = self.activation(torch.cat(embedded))
-        return activated
+        )
+        return torch.cat([self.activation(item) for item in embedded])
 
     def _make_image_weight(self) -> Tensor:
         """(D, D / groups, 1, kernel), channels last, the weight norm applied."""
@@ -393,9 +392,9 @@ class FeedForward(nn.Module):
         self.output_dense = kernels.Linear(config.intermediate_size, config.hidden_size)
         self.activation = ACTIVATIONS[config.hidden_act]
 
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, F, D) to (B, F, D)."""
-        out: Tensor = self.output_dense(self.activation(self.intermediate_dense(x)))
+    def forward(self, x: Tensor, items: Items) -> Tensor:
+        """(N, D) to (N, D)."""
+        out: Tensor = self.output_dense(items.activate(self.activation, self.intermediate_dense(x)))
         return out
 
 
@@ -419,10 +418,10 @@ class EncoderLayer(nn.Module):
         """Transform the rows x (N, D) of all items; gives (N, D)."""
         if not self.is_stable:
             x = self.layer_norm(x + self.attention(x, items))
-            x = self.final_layer_norm(x + self.feed_forward(x))
+            x = self.final_layer_norm(x + self.feed_forward(x, items))
             return x
         x = x + self.attention(self.layer_norm(x), items)
-        x = x + self.feed_forward(self.final_layer_norm(x))
+        x = x + self.feed_forward(self.final_layer_norm(x), items)
         if self.adapter_layer is not None:
             x = x + self.adapter_layer(x)
         return x
@@ -537,7 +536,7 @@ class Wav2Vec2Model(nn.Module):
         states = self.encoder(projected, items, output_hidden_states=output_hidden_states)
         last = states[-1]
         if self.adapter is not None:
-            last, lengths = self.adapter(last, lengths)
+            last, lengths = self.adapter(last, lengths, with_padding=with_padding)
         return EncoderOutput(last, lengths, tuple(states) if output_hidden_states else None)
 
     @property

@@ -35,11 +35,6 @@ class Piece:
         """With context; 0 for the mark."""
         return 0 if self.chunk is None else len(self.chunk.samples)
 
-    @property
-    def group(self) -> int:
-        """Of its input."""
-        return 0 if isinstance(self.item, Audio) else self.item.group
-
 
 def read_pieces(
     item: AudioInput | Audio | FailedInput,
@@ -67,8 +62,7 @@ def read_pieces(
             for chunk in cut(reader.blocks()):
                 yield Piece(item, chunk)
     except (InputError, MissingExtraError) as error:
-        group = 0 if isinstance(item, Audio) else item.group
-        yield Piece(FailedInput(item.source, error, item.id, group))
+        yield Piece(FailedInput(item.source, error, item.id))
     else:
         yield Piece(item)
 
@@ -195,7 +189,6 @@ class Chunking:
             prepare=prepare,
             length=lambda piece: piece.num_samples,
             limits=self.limits,
-            group=lambda piece: piece.group,
         ):
             if result is not None:
                 parts.append(result[0])

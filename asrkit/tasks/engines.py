@@ -1,8 +1,8 @@
 """Where the inputs of a batch are worked on: in this process, or by the workers of a Ray cluster.
 
 Both engines take a `Job`, which is data, and give the same results in the same order. What goes to
-a worker at a time is a group of inputs, and inputs of different groups never share a batch: so a
-result does not depend on the engine, nor on the worker that made it, nor on one that was lost.
+a worker at a time is a few inputs in a row. A result depends neither on its neighbours in a batch,
+nor on the worker that made it, nor on one that was lost.
 """
 
 from __future__ import annotations
@@ -17,12 +17,11 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from itertools import groupby
 from typing import Any
 
 from asrkit import __version__
 from asrkit.errors import EngineError, MissingExtraError, UsageError
-from asrkit.inputs import FailedInput
+from asrkit.inputs import FailedInput, size_of
 from asrkit.models.runtime import set_num_threads
 from asrkit.options import EngineOptions, ModelOptions
 from asrkit.tasks.align import TextOf
@@ -32,6 +31,9 @@ from asrkit.types import AudioInput
 # Of a CPU, reserved for a worker. Where workers hold all CPUs, what Ray Data has to do itself waits
 # for ever; and where machines differ, equal parts of all CPUs fit on none.
 _RESERVED_CPUS = 0.1
+# What goes to a worker at a time: inputs, or bytes of them; a million are 30 s of plain audio.
+_GROUP_INPUTS = 16
+_GROUP_BYTES = 8_000_000
 _RETRIES = 3  # of a group whose worker is lost
 _CONNECT_SECONDS = 5.0
 _GO_ON = "what is done stays done; with --resume the same command goes on"
@@ -143,8 +145,7 @@ def _results_from_ray(
     on_start: Callable[[str], None],
 ) -> Iterator[Any]:
     """The results, in order, and while they are asked for a connection to the cluster."""
-    numbered = groupby(enumerate(map(_sent, items)), key=lambda pair: _audio_of(pair[1]).group)
-    rows = [{"group": pickle.dumps(list(group))} for _, group in numbered]
+    rows = [{"group": pickle.dumps(group)} for group in _groups(map(_sent, items))]
     workers: set[str] = set()
     index = 0
     with _cluster(options.address):
@@ -172,6 +173,20 @@ def _sent(item: Item) -> Item:
     if isinstance(item, TextOf):
         return replace(item, audio=replace(_audio_of(item), labels={}))
     return replace(item, labels={}) if isinstance(item, AudioInput) else item
+
+
+def _groups(items: Iterable[Item]) -> Iterator[list[tuple[int, Item]]]:
+    """Inputs with their numbers, as much as goes to a worker at a time."""
+    group: list[tuple[int, Item]] = []
+    num_bytes = 0.0
+    for index, item in enumerate(items):
+        group.append((index, item))
+        num_bytes += size_of(_audio_of(item))
+        if len(group) >= _GROUP_INPUTS or num_bytes >= _GROUP_BYTES:
+            yield group
+            group, num_bytes = [], 0.0
+    if group:
+        yield group
 
 
 def _messages(job: Job, rows: list[dict[str, bytes]], options: EngineOptions) -> Iterator[_Message]:

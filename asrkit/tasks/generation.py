@@ -106,7 +106,6 @@ def write_stream(
         length=writer.cost,
         prepare=writer.prepare,
         limits=batch_limits(generator.model, options, rate),
-        group=lambda piece: piece.group,
     ):
         if piece.chunk is not None:
             num_samples += piece.num_samples

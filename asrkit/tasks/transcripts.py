@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
 
 from asrkit.corpus import Corpus, System
@@ -45,7 +46,6 @@ def open_transcripts(
         [with_reference(item) for item in items],
         path,
         None if path is None else [identity(model), options, files],
-        is_exact=False,  # words do not change with their neighbours in a batch
     )
 
 
@@ -98,11 +98,12 @@ def transcribed_corpus(
         OutputError: the file of transcripts cannot be written.
     """
     pairs: list[tuple[AudioInput, Heard | None]] = []
-    for item, result in zip(journal.inputs, _with_kept(journal, results), strict=True):
-        heard = None if isinstance(result, FailedInput) else result
-        on_result(result if isinstance(result, FailedInput) else None)
-        if isinstance(item, AudioInput) and (heard is not None or missing == "empty"):
-            pairs.append((item, heard))
+    with closing(journal):
+        for item, result in zip(journal.inputs, _with_kept(journal, results), strict=True):
+            heard = None if isinstance(result, FailedInput) else result
+            on_result(result if isinstance(result, FailedInput) else None)
+            if isinstance(item, AudioInput) and (heard is not None or missing == "empty"):
+                pairs.append((item, heard))
     made = [heard for _, heard in pairs if heard is not None]
     if not made:
         raise InputError(f"{name}: nothing could be transcribed")

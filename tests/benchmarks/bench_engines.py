@@ -27,7 +27,7 @@ from asrkit.tasks.transcribe import transcribe_stream
 from asrkit.types import AudioInput
 
 SPEECH = Path(__file__).parents[2] / "examples/audio/two-minutes.ogg"
-CLIP_SECONDS, GROUP, ROUNDS = 10, 8, 3
+CLIP_SECONDS, ROUNDS = 10, 3
 
 
 def main() -> None:
@@ -66,7 +66,7 @@ def make_clips(folder: Path, count: int) -> list[AudioInput]:
     starts = np.random.default_rng(0).integers(len(samples) - length, size=count)
     for index, start in enumerate(starts):
         soundfile.write(folder / f"{index}.wav", samples[start : start + length], rate)
-    return [AudioInput(str(folder / f"{i}.wav"), group=i // GROUP) for i in range(count)]
+    return [AudioInput(str(folder / f"{i}.wav")) for i in range(count)]
 
 
 def seconds_of(inputs: list[AudioInput], model: str, options: EngineOptions, threads: int) -> float:
