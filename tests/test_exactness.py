@@ -5,6 +5,7 @@ Only so does a run that was stopped and goes on, whose batches are others, give 
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ import pytest
 import torch
 
 from asrkit import transcribe
-from asrkit.models import kernels, runtime, wav2vec2
+from asrkit.models import decoder, kernels, runtime, wav2vec2
 from asrkit.models.kernels import Items
 from tests.tiny import tiny_config, tiny_speech_encoder_decoder, tiny_speech_to_text
 
@@ -82,6 +83,23 @@ def test_a_clip_gets_the_same_bits_alone_and_in_any_batch(name, dtype):
     for batch in ([0, 1, 2, 3, 4, 5], [4, 5], [3, 0]):
         for index, found in zip(batch, run(model, [clips[i] for i in batch]), strict=True):
             np.testing.assert_array_equal(found, alone[index])
+
+
+@pytest.mark.skipif(decoder._native is None, reason="built without a compiler")
+@pytest.mark.parametrize("num_beams", [1, 4])
+@pytest.mark.parametrize("make", [tiny_speech_to_text, tiny_speech_encoder_decoder])
+def test_a_text_and_its_score_are_the_same_alone_and_in_any_batch(make, num_beams):
+    """I16."""
+    model = make()
+    settings = replace(model.generation, num_beams=num_beams, max_length=30)
+    random = np.random.default_rng(0)
+    shapes = [(n, 80) if make is tiny_speech_to_text else (160 * n,) for n in (90, 3, 40, 41)]
+    clips = [random.standard_normal(shape).astype(np.float32) for shape in shapes]
+
+    alone = [runtime.generate(model, [clip], settings)[0] for clip in clips]
+
+    assert runtime.generate(model, clips, settings) == alone
+    assert runtime.generate(model, clips[1:], settings) == alone[1:]
 
 
 def test_transcripts_and_scores_do_not_depend_on_the_size_of_batches():
