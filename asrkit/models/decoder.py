@@ -46,6 +46,8 @@ from asrkit.models.layers import (
 )
 from asrkit.models.quantized import Int8Linear
 
+# In a compiled step; more would wait for each other longer than they work.
+_MOST_THREADS = 8
 # Steps that a buffer has room for before it must be looked through, besides its own length.
 _ROOM = 16
 
@@ -395,7 +397,8 @@ class TextDecoder(nn.Module):
         compiled = self._compiled.get(weights, lambda: self._compile(head))
         frames = [tuple(map(_as_array, layer.listen(states))) for layer in self.layers]
         valid = [states.shape[1]] * len(states) if lengths is None else lengths.tolist()
-        return CompiledTexts(compiled.start(frames, valid, num_threads=torch.get_num_threads()))
+        num_threads = min(torch.get_num_threads(), _MOST_THREADS)
+        return CompiledTexts(compiled.start(frames, valid, num_threads=num_threads))
 
     def step(self, tokens: Tensor, cache: AnyCache) -> Tensor:
         """Read one more token of each text.

@@ -444,8 +444,9 @@ def _memory_errors(values: Tensor) -> Iterator[None]:
     """Say what to do when memory ends while a model works on this batch."""
     try:
         yield
-    except RuntimeError as error:  # torch.OutOfMemoryError is one; the CPU's has no class
-        if "out of memory" not in str(error) and "allocate memory" not in str(error):
+    except (RuntimeError, MemoryError) as error:  # torch's for the CPU has no class of its own
+        what = "out of memory" if isinstance(error, MemoryError) else str(error)
+        if "out of memory" not in what and "allocate memory" not in what:
             raise  # also a GPU's "illegal memory access"
         raise AsrkitError(
             f"not enough memory on {values.device} for {len(values)} chunks of audio at once",

@@ -56,7 +56,7 @@ std::shared_ptr<Decoder> make_decoder(const std::vector<std::vector<Weights>>& l
       require(weights[index].first.shape(0) == outputs, "weight: unexpected number of outputs");
       return read_matrix(*kernels, weights[index], depth);
     };
-    const std::int64_t inner = weights[6].first.shape(0);
+    const std::int64_t inner = layers.front()[6].first.shape(0);
     decoder->layers.push_back({matrix(0, 3 * width, width), matrix(1, width, width),
                                read_norm(weights[2], eps, width), matrix(3, width, width),
                                matrix(4, width, width), read_norm(weights[5], eps, width),
