@@ -41,6 +41,7 @@ _UNSET: Mapping[str, object] = {
 _LONGEST = 100_000  # tokens of one text
 _WIDEST = 1_000  # beams
 _STEEPEST = 50.0  # exponent of the length: beyond it, powers of lengths are no numbers any more
+_HEIGHTS = range(64, 15, -1)  # of the columns of a vocabulary, in which its best tokens are sought
 _NEVER = -1e9  # the log-probability of what cannot be; finite, as in the reference
 
 
@@ -236,7 +237,7 @@ class Model(Protocol[CacheT]):
         ...
 
     def step(self, tokens: Tensor, cache: CacheT) -> Tensor:
-        """Append tokens (B, W) to the texts; gives logits (B, W, V) of the next."""
+        """Append tokens (B, W) to the texts; gives log-probabilities (B, W, V) of the next."""
         ...
 
 
@@ -304,16 +305,15 @@ def generate(
     ends = torch.tensor(settings.eos_token_id, dtype=torch.long, device=device)
     while not all(item.is_done for item in open_items):
         num_new = history.shape[-1]  # tokens after the start, the next one included
-        logits = model.step(history[..., -1], cache)
-        vocab_size = logits.shape[-1]
+        log_probs = model.step(history[..., -1], cache)
+        vocab_size = log_probs.shape[-1]
         if num_new == 1:
             settings.check_vocabulary(vocab_size)
         # So many that enough remain when each beam's best tokens are the ends.
         num_candidates = min(max(2, 1 + len(ends)) * width, width * vocab_size)
         with _one_thread():
-            log_probs = _allowed(logits, history, settings)
-            found = log_probs.add_(totals[..., None]).flatten(1).topk(num_candidates)
-        totals, choices = found  # (B, C)
+            log_probs = _allowed(log_probs, history, settings)
+            totals, choices = _best_tokens(log_probs, totals, num_candidates)  # (B, C)
         parents, tokens = choices // vocab_size, choices % vocab_size
         is_cut = num_new + 1 == settings.longest
         is_end = torch.isin(tokens, ends) | is_cut
@@ -356,17 +356,44 @@ def _one_thread() -> Iterator[None]:
         torch.set_num_threads(num_threads)
 
 
-def _allowed(logits: Tensor, history: Tensor, settings: GenerationSettings) -> Tensor:
-    """Log-probabilities (B, W, V) of the next token, -inf where the settings forbid it."""
+def _best_tokens(log_probs: Tensor, totals: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """The tokens that make the likeliest texts.
+
+    The best are among the columns that hold the best, so most tokens are looked at but once.
+
+    Args:
+        log_probs: (B, W, V) of the next token.
+        totals: (B, W) of the texts so far.
+        count: C.
+
+    Returns:
+        (B, C) log-probabilities of texts, falling, and (B, C) places in W x V.
+    """
+    num_items, num_texts, vocab_size = log_probs.shape
+    height = next((size for size in _HEIGHTS if vocab_size % size == 0), 1)
+    num_columns = vocab_size // height
+    columns = log_probs.view(num_items, num_texts, height, num_columns)
+    highest = (columns.amax(2) + totals[..., None]).flatten(1)  # (B, W * columns)
+    chosen = highest.topk(min(count, highest.shape[1])).indices  # (B, C')
+    rows, column = chosen // num_columns, chosen % num_columns
+    items = torch.arange(num_items, device=totals.device)[:, None]
+    values = columns[items, rows, :, column] + totals.gather(1, rows)[..., None]  # (B, C', height)
+    values, order = values.flatten(1).topk(count)
+    place = order // height
+    token = order % height * num_columns + column.gather(1, place)
+    return values, rows.gather(1, place) * vocab_size + token
+
+
+def _allowed(log_probs: Tensor, history: Tensor, settings: GenerationSettings) -> Tensor:
+    """Log-probabilities (B, W, V) of the next token, made -inf where the settings forbid it."""
     length = history.shape[-1]
     forced = settings.forced_bos_token_id if length == 1 else None
     if settings.forced_eos_token_id is not None and length + 1 == settings.longest:
         forced = settings.forced_eos_token_id
     if forced is not None:
-        only = torch.full_like(logits, -math.inf, dtype=torch.float32)
+        only = torch.full_like(log_probs, -math.inf)
         only[..., forced] = 0
         return only
-    log_probs = logits.log_softmax(-1, dtype=torch.float32)
     size = settings.no_repeat_ngram_size
     if 0 < size <= length:
         runs = history.unfold(-1, size, 1)  # (B, W, N, size)

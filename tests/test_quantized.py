@@ -185,7 +185,7 @@ def test_texts_written_token_by_token_have_the_scores_of_known_ones(build, tmp_p
     tokens = torch.tensor([[2, 5, 9, 3, 7]])
 
     with torch.inference_mode():
-        known = model(values, decoder_input_ids=tokens).logits
+        known = model(values, decoder_input_ids=tokens).logits.log_softmax(-1)
         cache = model.start(model.encode(values).last_hidden_state)
         written = torch.cat([model.step(tokens[:, i : i + 1], cache) for i in range(5)], dim=1)
 

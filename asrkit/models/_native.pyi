@@ -34,7 +34,7 @@ class Texts:
     """The texts of a batch, and threads that write them as long as it lives."""
 
     def step(self, x: _Floats) -> _Floats:
-        """Append embedded tokens (B, R, D); gives (B, R, D), or (B, R, V) with a head."""
+        """Append embedded tokens (B, R, D); gives (B, R, D), or log-probabilities (B, R, V)."""
 
     def reorder(self, parents: NDArray[np.int64]) -> None: ...
     def select_items(self, items: Sequence[int]) -> None: ...

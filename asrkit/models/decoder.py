@@ -385,7 +385,7 @@ class TextDecoder(nn.Module):
         Args:
             states: (B, F, D) of the encoder.
             lengths: (B,) valid frames; None means all.
-            head: (V, D) of the output layer, to get logits from `step`.
+            head: (V, D) of the output layer, to get log-probabilities from `step`.
 
         Returns:
             What `step` reads and fills.
@@ -408,7 +408,8 @@ class TextDecoder(nn.Module):
             cache: from `start`.
 
         Returns:
-            (B, R, D) about the token that follows; (B, R, V) logits if there is a head.
+            (B, R, D) about the token that follows; with a head (B, R, V) its log-probabilities in
+            float32.
         """
         if isinstance(cache, DecoderCache):
             cache.open_slots(torch.eye(tokens.shape[1], dtype=torch.bool, device=tokens.device))
@@ -421,7 +422,9 @@ class TextDecoder(nn.Module):
         if isinstance(cache, CompiledTexts):
             return torch.from_numpy(cache.texts.step(_as_array(x)))
         x = self._run(x, cache)
-        return x if cache.head is None else linear(x, cache.head, None)
+        if cache.head is None:
+            return x
+        return linear(x, cache.head, None).log_softmax(-1, dtype=torch.float32)
 
     def _listen(
         self, states: Tensor, lengths: Tensor | None, head: Tensor | None = None

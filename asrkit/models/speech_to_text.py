@@ -292,7 +292,7 @@ class EncoderDecoder(nn.Module, ABC):
         return self.text_decoder.start(states, lengths, head=self.output_weight)
 
     def step(self, tokens: Tensor, cache: AnyCache) -> Tensor:
-        """Append tokens (B, W) to the texts; gives logits (B, W, V) of the next."""
+        """Append tokens (B, W) to the texts; gives log-probabilities (B, W, V) of the next."""
         return self.text_decoder.step(tokens, cache)
 
     @torch.inference_mode()

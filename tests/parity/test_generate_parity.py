@@ -42,7 +42,8 @@ class Ours:
         self.start = self.decoder.start
 
     def step(self, tokens, cache):
-        return torch.nn.functional.linear(self.decoder.step(tokens, cache), self.head)
+        logits = torch.nn.functional.linear(self.decoder.step(tokens, cache), self.head)
+        return logits.log_softmax(-1)
 
 
 def randomized(model: Any, seed: int, sharpness: float) -> Any:

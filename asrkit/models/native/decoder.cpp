@@ -142,6 +142,9 @@ void Texts::work(std::int64_t member, float* out) {
   const float* states = decoder.last_norm ? normed_.data() : x;
   if (decoder.head) {
     multiply(member, *decoder.head, states, out);
+    for (std::int64_t row = first; row < last; ++row) {
+      decoder.kernels.log_softmax(out + row * decoder.outputs(), decoder.outputs());
+    }
   } else {
     std::copy(states + first * decoder.width, states + last * decoder.width,
               out + first * decoder.width);

@@ -69,6 +69,8 @@ struct Kernels {
   void (*norm)(const float* x, const Norm& norm, float* out);
   // Of so many scores times `scale`, in place.
   void (*softmax)(float* scores, std::int64_t size, float scale);
+  // Of one row, in place.
+  void (*log_softmax)(float* logits, std::int64_t size);
   // One row's attention to slots (keys, then values), head by head: query and out (width,).
   void (*attend)(const float* query, const float* slots, const std::vector<std::int32_t>& path,
                  std::int64_t num_heads, std::int64_t width, float* scores, float* out);

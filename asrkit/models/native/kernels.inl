@@ -127,19 +127,51 @@ TARGET inline Vector exp_of(Vector x) {
                                   (reinterpret_cast<Integers>(shifted) << 23));
 }
 
-TARGET void softmax(float* scores, std::int64_t size, float scale) {
-  const float highest = *std::max_element(scores, scores + size);
-  float sum = 0;
+// Up to LANES floats; what is missing is -inf, of which nothing is the largest and e^x nearly 0.
+TARGET inline Vector load_some(const float* from, std::int64_t count) {
+  if (count >= LANES) return load(from);
+  float block[LANES];
+  std::fill(std::copy(from, from + count, block), block + LANES, -INFINITY);
+  return load(block);
+}
+
+TARGET inline void store_some(float* to, Vector x, std::int64_t count) {
+  if (count >= LANES) return store(to, x);
+  float block[LANES];
+  store(block, x);
+  std::copy(block, block + count, to);
+}
+
+TARGET inline float largest_of(const float* x, std::int64_t size) {
+  Vector largest = spread(-INFINITY);
   for (std::int64_t i = 0; i < size; i += LANES) {
-    float block[LANES];
-    const std::int64_t count = std::min<std::int64_t>(LANES, size - i);
-    std::fill(std::copy(scores + i, scores + i + count, block), block + LANES, -INFINITY);
-    const Vector values = exp_of((load(block) - highest) * scale);
-    store(block, values);
-    for (std::int64_t lane = 0; lane < count; ++lane) sum += block[lane];
-    std::copy(block, block + count, scores + i);
+    largest = larger(largest, load_some(x + i, size - i));
   }
-  for (std::int64_t i = 0; i < size; ++i) scores[i] /= sum;
+  float lanes[LANES];
+  store(lanes, largest);
+  return *std::max_element(lanes, lanes + LANES);
+}
+
+TARGET void softmax(float* scores, std::int64_t size, float scale) {
+  const float largest = largest_of(scores, size);
+  Vector sums = {};
+  for (std::int64_t i = 0; i < size; i += LANES) {
+    const Vector values = exp_of((load_some(scores + i, size - i) - largest) * scale);
+    sums += values;
+    store_some(scores + i, values, size - i);
+  }
+  const float factor = 1 / sum_of(sums);
+  for (std::int64_t i = 0; i < size; ++i) scores[i] *= factor;
+}
+
+TARGET void log_softmax(float* logits, std::int64_t size) {
+  const float largest = largest_of(logits, size);
+  Vector sums = {};
+  for (std::int64_t i = 0; i < size; i += LANES) {
+    sums += exp_of(load_some(logits + i, size - i) - largest);
+  }
+  const float rest = std::log(sum_of(sums));
+  for (std::int64_t i = 0; i < size; ++i) logits[i] = logits[i] - largest - rest;
 }
 
 TARGET inline float dot(const float* a, const float* b, std::int64_t size) {
@@ -174,7 +206,7 @@ TARGET void attend(const float* query, const float* slots, const std::vector<std
 
 #define ASRKIT_NAME_OF(name) #name
 #define ASRKIT_NAME(name) ASRKIT_NAME_OF(name)
-const Kernels kernels = {ASRKIT_NAME(ISA), kColumns, multiply, norm, softmax, attend};
+const Kernels kernels = {ASRKIT_NAME(ISA), kColumns, multiply, norm, softmax, log_softmax, attend};
 
 }  // namespace ISA
 }  // namespace asrkit

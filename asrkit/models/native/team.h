@@ -4,6 +4,7 @@
 #include <atomic>
 #include <cstdint>
 #include <functional>
+#include <system_error>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -12,9 +13,13 @@ namespace asrkit {
 
 class Team {
  public:
-  explicit Team(std::int64_t size) : size_(size) {
-    for (std::int64_t member = 1; member < size; ++member) {
-      threads_.emplace_back([this, member] { serve(member); });
+  // Fewer than `size` where the system gives no more threads.
+  explicit Team(std::int64_t size) {
+    try {
+      for (size_ = 1; size_ < size; ++size_) {
+        threads_.emplace_back([this, member = size_] { serve(member); });
+      }
+    } catch (const std::system_error&) {
     }
   }
   ~Team() {
@@ -72,7 +77,7 @@ class Team {
     }
   }
 
-  const std::int64_t size_;
+  std::int64_t size_ = 1;
   std::function<void(std::int64_t)> work_;
   std::atomic<std::uint32_t> num_runs_{0};
   std::atomic<std::uint32_t> stage_{0};
