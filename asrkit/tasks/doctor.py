@@ -35,7 +35,7 @@ EXTRAS = {
 _CORES = {
     "ctc._native": "beam search with a language model",
     "ctc._align_native": "alignment",
-    "models._native": "text of Speech2Text, token by token,",
+    "models._native": "writing with Speech2Text",
 }
 _CODECS = {"wav": ("WAV", None), "flac": ("FLAC", None), "mp3": ("MP3", None)} | {
     "vorbis": ("OGG", "VORBIS"),
